@@ -1,0 +1,50 @@
+# The two commands that matter: `make demo` and `make test`. Everything else is listed by `make help`.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PHONES ?= 500
+
+.PHONY: help install lock up demo test lint format clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+install: $(VENV)/.installed ## make .venv from the locked requirements
+
+$(VENV)/.installed: requirements-dev.lock .python-version deploy/bootstrap.sh
+	@deploy/bootstrap.sh $(VENV)
+	@touch $@
+
+lock: ## renew requirements.lock and requirements-dev.lock
+	@UV=$$(deploy/bootstrap.sh --uv) && \
+	export UV_NO_HEADER=1 && \
+	"$$UV" pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links --upgrade --quiet \
+	    --python-version 3.12 pyproject.toml -o requirements.lock && \
+	"$$UV" pip compile --universal --generate-hashes --no-emit-index-url --no-emit-find-links --upgrade --quiet \
+	    --python-version 3.12 --all-extras --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+up: install ## run everything in the foreground, with the sandbox
+	@$(PY) manage.py up --sandbox
+
+demo: install ## drive a fleet of simulated phones through the whole path and compare (PHONES=500)
+	@$(PY) -m sandbox.demo --phones $(PHONES)
+
+test: install ## the whole suite, on real PostgreSQL and Valkey
+	@$(PY) -m pytest -n auto
+
+lint: install ## formatting, lint rules, types, import directions
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/prek validate-config .pre-commit-config.yaml
+
+format: install ## format and mend what can be mended
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+clean: ## remove the virtual environment, the data folder and caches
+	rm -rf $(VENV) .uv var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

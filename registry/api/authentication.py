@@ -1,0 +1,41 @@
+"""`Authorization: Bearer <key>`: the key of one app."""
+
+from typing import cast
+
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from registry.models import ApiKey
+from registry.services.keys import find_key
+
+
+class Caller:
+    """Who makes the request: one app, by one of its keys."""
+
+    is_authenticated = True
+
+    def __init__(self, key: ApiKey) -> None:
+        self.key = key
+        self.app = key.app
+
+
+class BearerKeyAuthentication(BaseAuthentication):
+    """Finds the key by its hash. Errors: 401 where it is missing, malformed, unknown or revoked."""
+
+    def authenticate(self, request: Request) -> tuple[Caller, ApiKey] | None:
+        scheme, _, credentials = get_authorization_header(request).decode("latin-1").partition(" ")
+        if not scheme:
+            return None
+        key = find_key(credentials.strip()) if scheme.lower() == "bearer" else None
+        if key is None:
+            raise AuthenticationFailed("The key is unknown or revoked. Send it as: Authorization: Bearer <key>.")
+        return Caller(key), key
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="tokenhub"'
+
+
+def caller_of(request: Request) -> Caller:
+    """The authenticated caller of a request that passed the permission check."""
+    return cast("Caller", request.user)

@@ -1,0 +1,80 @@
+"""Every error as `application/problem+json` (RFC 9457), with the fields named."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import exception_handler as drf_exception_handler
+
+# Stable identifiers, one for each kind of error; a client may compare them.
+TYPES = {
+    HTTPStatus.BAD_REQUEST: "urn:tokenhub:problem:invalid-request",
+    HTTPStatus.UNAUTHORIZED: "urn:tokenhub:problem:unauthorized",
+    HTTPStatus.FORBIDDEN: "urn:tokenhub:problem:forbidden",
+    HTTPStatus.NOT_FOUND: "urn:tokenhub:problem:not-found",
+    HTTPStatus.METHOD_NOT_ALLOWED: "urn:tokenhub:problem:method-not-allowed",
+    HTTPStatus.NOT_ACCEPTABLE: "urn:tokenhub:problem:not-acceptable",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "urn:tokenhub:problem:too-large",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "urn:tokenhub:problem:unsupported-media-type",
+}
+
+
+class UserNotAllowedProblem(exceptions.PermissionDenied):
+    default_detail = (
+        "This app's identity policy is 'backend': only a server key may name a user. "
+        "Post without the field 'user', and attach the user from your own server."
+    )
+
+
+def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
+    """Turn what a view raised into a problem; None (a 500) for what no client caused."""
+    response = drf_exception_handler(exc, context)
+    if response is None:
+        return None
+    status = HTTPStatus(response.status_code)
+    problem: dict[str, Any] = {
+        "type": TYPES.get(status, "about:blank"),
+        "title": status.phrase,
+        "status": status.value,
+    }
+    if isinstance(exc, exceptions.ValidationError):
+        errors = list(_fields(exc.detail))
+        problem["detail"] = "; ".join(f"{error['field']}: {error['detail']}" for error in errors)
+        problem["errors"] = errors
+    else:
+        problem["detail"] = _detail(exc)
+    response.data = problem
+    response.content_type = "application/problem+json"
+    return response
+
+
+def _detail(exc: Exception) -> str:
+    if isinstance(exc, exceptions.APIException):
+        return str(exc.detail)
+    return {Http404: "There is no such thing.", PermissionDenied: "That is not allowed."}.get(type(exc), str(exc))
+
+
+def _fields(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
+    """Flatten DRF's nested errors into one entry a field, e.g. `user.email` or `[3].status`."""
+    if isinstance(detail, dict):
+        for name, below in detail.items():
+            at_object = name == "non_field_errors"
+            yield from _fields(below, path if at_object else _join(path, name))
+    elif isinstance(detail, list):
+        for number, below in enumerate(detail):
+            if isinstance(below, (dict, list)):
+                yield from _fields(below, f"{path}[{number}]")
+            else:
+                yield {"field": path or "body", "detail": str(below)}
+    else:
+        yield {"field": path or "body", "detail": str(detail)}
+
+
+def _join(path: str, name: Any) -> str:
+    if isinstance(name, int):
+        return f"{path}[{name}]"
+    return f"{path}.{name}" if path else str(name)

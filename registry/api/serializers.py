@@ -1,0 +1,178 @@
+"""What the endpoints take and give, field by field."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+from zoneinfo import available_timezones
+
+from rest_framework import serializers
+
+from registry.models import Device, MobileApp
+from registry.services.desired import device_status
+from registry.services.errors import InvalidInput
+from registry.services.events import ReportedEvent
+from registry.services.ingest import Launch, LaunchUser
+from registry.services.normalise import device_token, email_address, phone_number
+from registry.states import Platform
+
+INFO_FIELDS = ("app_version", "os_version", "model", "locale", "time_zone")
+_INSTALLATION_ID = r"^[A-Za-z0-9._:\-]{1,128}$"
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses fields that it does not know: a misspelt one would be lost silently."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict) and (unknown := data.keys() - self.fields.keys()):
+            known = ", ".join(self.fields)
+            raise serializers.ValidationError(
+                {
+                    str(name): [f"is not a field of this request; known are: {known}."]
+                    for name in sorted(unknown, key=str)
+                }
+            )
+        return super().to_internal_value(data)
+
+
+def checked[T](normalise: Callable[..., T], *args: Any) -> T:
+    """Call a service's check; its InvalidInput becomes a ValidationError of that field."""
+    try:
+        return normalise(*args)
+    except InvalidInput as error:
+        raise serializers.ValidationError({error.field: [error.message]}) from None
+
+
+class TextField(serializers.CharField):
+    """Text only: a number or a boolean is a mistake of the caller's, not text. No control characters."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        if any(ord(character) < 32 for character in data):
+            raise serializers.ValidationError("Control characters are not allowed.")
+        return super().to_internal_value(data)
+
+
+class StrictBooleanField(serializers.BooleanField):
+    """true or false, not the words that could mean them."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            raise serializers.ValidationError("Must be true or false.")
+        return data
+
+
+class UserSerializer(StrictSerializer):
+    id = TextField(max_length=255)
+    email = TextField(max_length=254, required=False, allow_null=True, allow_blank=True)
+    phone = TextField(max_length=64, required=False, allow_null=True, allow_blank=True)
+    push_consent = StrictBooleanField(required=False)
+    tracking_consent = StrictBooleanField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Normalise the keys to match by; null or blank takes a key away."""
+        app: MobileApp = self.context["app"]
+        for name in ("email", "phone"):
+            if name in attrs:
+                attrs[name] = (attrs[name] or "").strip()
+        if attrs.get("email"):
+            attrs["email"] = checked(email_address, "email", attrs["email"])
+        if attrs.get("phone"):
+            attrs["phone"] = checked(phone_number, "phone", attrs["phone"], app.default_region)
+        return attrs
+
+
+class LaunchSerializer(StrictSerializer):
+    installation_id = serializers.RegexField(_INSTALLATION_ID, max_length=128)
+    platform = serializers.ChoiceField(Platform.choices)
+    token = TextField(max_length=4096, trim_whitespace=False)
+    user = UserSerializer(required=False, allow_null=True)
+    app_version = TextField(max_length=64, required=False, allow_blank=True)
+    os_version = TextField(max_length=64, required=False, allow_blank=True)
+    model = TextField(max_length=128, required=False, allow_blank=True)
+    locale = TextField(max_length=35, required=False, allow_blank=True)
+    time_zone = TextField(max_length=64, required=False, allow_blank=True)
+
+    def validate_time_zone(self, value: str) -> str:
+        if value and value not in available_timezones():
+            raise serializers.ValidationError("is not an IANA time zone, e.g. Europe/Berlin.")
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        attrs["token"] = checked(device_token, "token", attrs["token"], attrs["platform"])
+        return attrs
+
+    def to_launch(self, *, may_name_user: bool) -> Launch:
+        """The validated post as a Launch."""
+        data = self.validated_data
+        posted = data.get("user")
+        user = None
+        if posted is not None:
+            user = LaunchUser(posted["id"], {name: value for name, value in posted.items() if name != "id"})
+        return Launch(
+            installation_id=data["installation_id"],
+            platform=data["platform"],
+            token=data["token"],
+            user=user,
+            # A caller that may not name users and leaves the field out says nothing about who is signed in.
+            keep_user=not may_name_user and "user" not in data,
+            info={name: data[name] for name in INFO_FIELDS if name in data},
+        )
+
+
+def device_body(device: Device) -> dict[str, Any]:
+    """What is known of a device. The token is shown by its end."""
+    status = device_status(device)
+    user = device.user
+    return {
+        "installation_id": device.installation_id,
+        "platform": device.platform,
+        "token_end": device.token[-6:],
+        "user": {"id": user.external_id} if user else None,
+        **{name: getattr(device, name) for name in INFO_FIELDS},
+        "created_at": device.created_at,
+        "last_seen": device.last_seen,
+        "registration": {"state": status.state.value, "reason": status.reason},
+    }
+
+
+class TrackingIdField(serializers.Field[uuid.UUID | None, Any, Any, Any]):
+    """A GUID; empty or all zeros (a test send has no tracking id) become None."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, **kwargs)
+
+    def to_internal_value(self, data: Any) -> uuid.UUID | None:
+        if data == "":
+            return None
+        try:
+            guid = uuid.UUID(data if isinstance(data, str) else "not text")
+        except ValueError:
+            raise serializers.ValidationError("is not a GUID.") from None
+        return guid if guid.int else None
+
+
+class EventSerializer(StrictSerializer):
+    installation_id = serializers.RegexField(_INSTALLATION_ID, max_length=128, required=False)
+    token = TextField(max_length=300, required=False)
+    tracking_id = TrackingIdField()
+    status = serializers.ChoiceField(["opened"])
+    occurred_at = serializers.DateTimeField(required=False)
+    message_id = TextField(max_length=128, required=False, allow_blank=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("installation_id" in attrs) == ("token" in attrs):
+            raise serializers.ValidationError({"installation_id": ["Give exactly one of installation_id and token."]})
+        return attrs
+
+
+def reported_event(data: dict[str, Any]) -> ReportedEvent:
+    """One validated event as the services take it."""
+    return ReportedEvent(
+        installation_id=data.get("installation_id", ""),
+        token=data.get("token", ""),
+        tracking_id=data["tracking_id"],
+        status=data["status"],
+        occurred_at=data.get("occurred_at"),
+        message_id=data.get("message_id", ""),
+    )

@@ -1,0 +1,44 @@
+"""Secrets at rest, and hashes of things that are looked up."""
+
+import hashlib
+from functools import cache
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.db import models
+
+
+class SecretUnreadable(Exception):
+    """A stored secret was encrypted with a key that is not in TOKENHUB_ENCRYPTION_KEYS."""
+
+
+@cache
+def _fernet(keys: tuple[str, ...]) -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in keys])
+
+
+def _current() -> MultiFernet:
+    return _fernet(tuple(settings.TOKENHUB_ENCRYPTION_KEYS))
+
+
+class EncryptedTextField(models.TextField[str, str]):
+    """Text that is encrypted in the database (Fernet: AES-128-CBC with HMAC) and plain in Python."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        return None if value is None else _current().encrypt(str(value).encode()).decode()
+
+    def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | None:
+        if value is None:
+            return None
+        try:
+            return _current().decrypt(value).decode()
+        except InvalidToken:
+            raise SecretUnreadable(
+                f"{self.model.__name__}.{self.name} was encrypted with a key that is not in TOKENHUB_ENCRYPTION_KEYS."
+            ) from None
+
+
+def sha256(text: str) -> bytes:
+    """The 32 bytes by which a token or key is indexed: fixed in length however long the text is."""
+    return hashlib.sha256(text.encode()).digest()

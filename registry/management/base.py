@@ -1,0 +1,62 @@
+"""What the commands share: secrets that stay out of the shell's history, JSON for scripts, plain errors."""
+
+import json
+import os
+import sys
+from abc import ABC, abstractmethod
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from registry.models import MobileApp
+from registry.services.errors import InvalidInput
+
+
+def secret(value: str) -> str:
+    """A secret given as itself, as `@env:NAME`, or as `-` for one line of standard input. Raises CommandError."""
+    if value == "-":
+        read = sys.stdin.readline().rstrip("\r\n")
+        if not read:
+            raise CommandError("Standard input holds no secret.")
+        return read
+    if value.startswith("@env:"):
+        name = value.removeprefix("@env:")
+        if not os.environ.get(name):
+            raise CommandError(f"The environment variable {name} is not set.")
+        return os.environ[name]
+    return value
+
+
+def comma_separated(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def app_by_slug(slug: str) -> MobileApp:
+    """The app of that slug. Raises CommandError naming the ones there are."""
+    try:
+        return MobileApp.objects.get(slug=slug)
+    except MobileApp.DoesNotExist:
+        known = ", ".join(MobileApp.objects.order_by("slug").values_list("slug", flat=True)) or "none yet"
+        raise CommandError(f"There is no app {slug!r}. Known apps: {known}.") from None
+
+
+class JsonCommand(BaseCommand, ABC):
+    """A command with `--json`: `act` does the work and returns what is printed; `say` puts it into words."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="print the result as JSON, for scripts")
+
+    @abstractmethod
+    def act(self, **options: Any) -> dict[str, Any]:
+        """Do the work; return what there is to report. May raise InvalidInput and CommandError."""
+
+    @abstractmethod
+    def say(self, result: dict[str, Any]) -> str:
+        """The result in words, for a person."""
+
+    def handle(self, *args: Any, **options: Any) -> str:
+        try:
+            result = self.act(**options)
+        except InvalidInput as error:
+            raise CommandError(f"--{error.field.replace('_', '-')}: {error.message}") from None
+        return json.dumps(result, default=str) if options["json"] else self.say(result)

@@ -1,0 +1,63 @@
+"""`manage.py create_app`: store a mobile app."""
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from registry.management.base import JsonCommand, comma_separated, secret
+from registry.models import DataverseEnvironment
+from registry.services.apps import create_app
+from registry.states import DataverseTable, Identity, MatchKey
+
+
+class Command(JsonCommand):
+    help = "Store a mobile app, as the Developer information tab of Customer Insights - Journeys shows it."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--slug", required=True, help="a short name of your choice, e.g. shop")
+        parser.add_argument("--name", required=True, help="the name that people read")
+        parser.add_argument("--org-id", required=True, help="the organisation id (GUID)")
+        parser.add_argument("--mobile-app-id", required=True, help="the mobile app id (GUID)")
+        parser.add_argument("--endpoint", required=True, help="the public endpoint, e.g. public-eur.mkt.dynamics.com")
+        parser.add_argument("--api-token", required=True, help="the ApiToken, or @env:NAME, or - for standard input")
+        parser.add_argument("--dataverse", required=True, help="the name of a Dataverse environment")
+        parser.add_argument(
+            "--match",
+            type=comma_separated,
+            default=DataverseTable.values,
+            help=f"tables to look users up in, in this order (default: {','.join(DataverseTable.values)})",
+        )
+        parser.add_argument(
+            "--match-by",
+            type=comma_separated,
+            default=MatchKey.values,
+            help=f"keys to match by, in this order (default: {','.join(MatchKey.values)})",
+        )
+        parser.add_argument(
+            "--identity",
+            choices=Identity.values,
+            default=Identity.BACKEND,
+            help="backend: only server keys may name a user; unverified: any key may (default: %(default)s)",
+        )
+
+    def act(self, **options: Any) -> dict[str, Any]:
+        environment = DataverseEnvironment.objects.filter(name=options["dataverse"]).first()
+        if environment is None:
+            raise CommandError(
+                f"There is no Dataverse environment {options['dataverse']!r}; make it with create_dataverse first."
+            )
+        names = ("slug", "name", "org_id", "mobile_app_id", "endpoint", "match", "match_by", "identity")
+        app = create_app(
+            **{name: options[name] for name in names}, api_token=secret(options["api_token"]), dataverse=environment
+        )
+        return {
+            "slug": app.slug,
+            "org_id": app.org_id,
+            "mobile_app_id": app.mobile_app_id,
+            "endpoint": app.endpoint,
+            "identity": app.identity,
+        }
+
+    def say(self, result: dict[str, Any]) -> str:
+        return f"App {result['slug']} stored: {result['endpoint']}, identity policy {result['identity']}"

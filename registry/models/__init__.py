@@ -1,0 +1,18 @@
+"""Every table of tokenhub."""
+
+from registry.models.apps import ApiKey, DataverseEnvironment, MobileApp, Pause
+from registry.models.devices import Device, MobileUser
+from registry.models.events import InteractionEvent
+from registry.models.sync import DataverseMapping, Registration
+
+__all__ = [
+    "ApiKey",
+    "DataverseEnvironment",
+    "DataverseMapping",
+    "Device",
+    "InteractionEvent",
+    "MobileApp",
+    "MobileUser",
+    "Pause",
+    "Registration",
+]

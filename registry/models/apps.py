@@ -1,0 +1,119 @@
+"""Mobile apps, the Dataverse environments behind them, their keys and their pauses."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from registry.crypto import EncryptedTextField
+from registry.states import DataverseTable, Identity, KeyKind, MatchKey, PauseReason, Platform
+
+
+def default_match() -> list[str]:
+    return [DataverseTable.CONTACT.value, DataverseTable.LEAD.value, DataverseTable.PROFILE.value]
+
+
+def default_match_by() -> list[str]:
+    return [MatchKey.EMAIL.value, MatchKey.PHONE.value]
+
+
+class DataverseEnvironment(models.Model):
+    """One Dataverse organisation and the application user that we read it as."""
+
+    name = models.SlugField(max_length=64, unique=True)
+    url = models.URLField(help_text="e.g. https://contoso.crm4.dynamics.com")
+    tenant = models.CharField(max_length=128, help_text="Entra tenant id or domain")
+    client_id = models.CharField(max_length=64)
+    client_secret = EncryptedTextField()
+    authority = models.URLField(default="https://login.microsoftonline.com")
+    # The columns of a profile depend on how the customer unified their data.
+    profile_email_column = models.CharField(max_length=128, default="msdynci_email")
+    profile_phone_column = models.CharField(max_length=128, default="msdynci_phone")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name = "Dataverse environment"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class MobileApp(models.Model):
+    """One mobile app as Customer Insights - Journeys knows it (its Developer information tab)."""
+
+    slug = models.SlugField(max_length=64, unique=True)
+    name = models.CharField(max_length=200)
+    org_id = models.UUIDField("organisation id")
+    mobile_app_id = models.UUIDField("mobile app id")
+    endpoint = models.URLField(help_text="Public endpoint, e.g. https://public-eur.mkt.dynamics.com")
+    api_token = EncryptedTextField("ApiToken")
+    dataverse = models.ForeignKey(DataverseEnvironment, models.PROTECT, related_name="apps")
+    match = models.JSONField(default=default_match, help_text="Tables to look users up in, in this order")
+    match_by = models.JSONField(default=default_match_by, help_text="Keys to match by, in this order")
+    identity = models.CharField(max_length=16, choices=Identity, default=Identity.BACKEND)
+    default_push_consent = models.BooleanField(default=True)
+    default_tracking_consent = models.BooleanField(default=True)
+    default_region = models.CharField(
+        max_length=2, blank=True, default="", help_text="Country (ISO 3166) of phone numbers posted without one"
+    )
+    # Microsoft's documentation has shown the batch cleanup with an array and with one object; learnt from a refusal.
+    batch_cleanup = models.BooleanField(default=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name = "mobile app"
+        constraints = [models.UniqueConstraint(fields=["org_id", "mobile_app_id"], name="mobileapp_org_app_unique")]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class ApiKey(models.Model):
+    """A key of one app. Only its hash is kept: the key itself is shown once, when it is made."""
+
+    app = models.ForeignKey(MobileApp, models.CASCADE, related_name="keys")
+    kind = models.CharField(max_length=8, choices=KeyKind)
+    hint = models.CharField(max_length=16, help_text="The key's beginning, to tell keys apart")
+    key_hash = models.BinaryField(max_length=32, unique=True, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "API key"
+
+    def __str__(self) -> str:
+        return f"{self.hint}…"
+
+
+class Pause(models.Model):
+    """Calls to one app's CI-J (or one platform of it), or to one Dataverse environment, rest until a time.
+
+    Kept in the database, so that every worker on every host sees it and none sleeps through it. When the time
+    has come one small request probes; its success deletes the row, its failure moves the time on.
+    """
+
+    app = models.ForeignKey(MobileApp, models.CASCADE, null=True, blank=True, related_name="pauses")
+    platform = models.CharField(max_length=8, choices=Platform, blank=True, default="")
+    environment = models.ForeignKey(DataverseEnvironment, models.CASCADE, null=True, blank=True, related_name="pauses")
+    reason = models.CharField(max_length=16, choices=PauseReason)
+    detail = models.TextField(blank=True, default="")
+    failures = models.PositiveIntegerField(default=1)
+    until = models.DateTimeField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["app", "platform"], name="pause_app_unique", condition=Q(app__isnull=False)
+            ),
+            models.UniqueConstraint(
+                fields=["environment"], name="pause_environment_unique", condition=Q(environment__isnull=False)
+            ),
+            models.CheckConstraint(
+                name="pause_has_one_subject",
+                condition=Q(app__isnull=False, environment__isnull=True)
+                | Q(app__isnull=True, environment__isnull=False, platform=""),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.app or self.environment}: {self.get_reason_display()}"

@@ -1,0 +1,69 @@
+"""The desired side: devices and their users."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from registry.models.apps import MobileApp
+from registry.states import Platform, RetiredReason
+
+
+class MobileUser(models.Model):
+    """A user as the mobile app knows them."""
+
+    app = models.ForeignKey(MobileApp, models.PROTECT, related_name="users", db_index=False)
+    external_id = models.CharField("app user id", max_length=255)
+    email = models.CharField("e-mail", max_length=254, blank=True, default="")
+    phone = models.CharField(max_length=16, blank=True, default="", help_text="E.164")
+    push_consent = models.BooleanField(default=True)
+    tracking_consent = models.BooleanField(default=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["app", "external_id"], name="mobileuser_app_external_id_unique")]
+
+    def __str__(self) -> str:
+        return self.external_id
+
+
+class Device(models.Model):
+    """One installation of one mobile app.
+
+    `revision` grows with every change that matters to CI-J; the planner writes what it saw into
+    `planned_revision`. A device is to be planned while the two differ, so a change can never be un-marked by a
+    planner that read the row before it.
+    """
+
+    app = models.ForeignKey(MobileApp, models.PROTECT, related_name="devices", db_index=False)
+    installation_id = models.CharField(max_length=128)
+    platform = models.CharField(max_length=8, choices=Platform)
+    token = models.CharField(max_length=300)
+    token_hash = models.BinaryField(max_length=32, editable=False)
+    user = models.ForeignKey(MobileUser, models.PROTECT, null=True, blank=True, related_name="devices")
+    app_version = models.CharField(max_length=64, blank=True, default="")
+    os_version = models.CharField(max_length=64, blank=True, default="")
+    model = models.CharField(max_length=128, blank=True, default="")
+    locale = models.CharField(max_length=35, blank=True, default="")
+    time_zone = models.CharField(max_length=64, blank=True, default="")
+    retired_at = models.DateTimeField(null=True, blank=True)
+    retired_reason = models.CharField(max_length=16, choices=RetiredReason, blank=True, default="")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    last_seen = models.DateTimeField(db_default=Now())
+    token_changed_at = models.DateTimeField(db_default=Now())
+    revision = models.BigIntegerField(default=1, editable=False)
+    planned_revision = models.BigIntegerField(default=0, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["app", "installation_id"], name="device_app_installation_unique"),
+            # Two living installations never share a token: the later post wins, the other is retired.
+            models.UniqueConstraint(
+                fields=["app", "token_hash"], name="device_app_token_unique", condition=Q(retired_at__isnull=True)
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["id"], name="device_to_plan", condition=Q(revision__gt=F("planned_revision"))),
+        ]
+
+    def __str__(self) -> str:
+        return self.installation_id

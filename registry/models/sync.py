@@ -1,0 +1,109 @@
+"""What the workers move: mappings to Dataverse records, and what we believe CI-J holds."""
+
+from django.db import models
+from django.db.models import Case, Q, Value, When
+from django.db.models.functions import Now
+
+from registry.models.apps import MobileApp
+from registry.models.devices import Device, MobileUser
+from registry.states import DataverseTable, MappingState, MatchKey, Platform, RegistrationState, Step
+
+
+class DataverseMapping(models.Model):
+    """Which Dataverse record an app user is, and how we know.
+
+    `due_at` says when to look (again); a claim pushes it past the lease. Whoever changes the user's e-mail or
+    phone raises `claim_no`, so that the answer to a question about the old ones is dropped.
+    """
+
+    user = models.OneToOneField(MobileUser, models.CASCADE, primary_key=True, related_name="mapping")
+    state = models.CharField(max_length=12, choices=MappingState, default=MappingState.PENDING)
+    table = models.CharField(max_length=8, choices=DataverseTable, blank=True, default="")
+    dataverse_id = models.UUIDField(null=True, blank=True, db_index=True)
+    matched_by = models.CharField(max_length=8, choices=MatchKey, blank=True, default="")
+    candidates = models.JSONField(default=list, blank=True)
+    detail = models.TextField(blank=True, default="")
+    attempts = models.PositiveIntegerField(default=0)
+    checked_at = models.DateTimeField(null=True, blank=True)
+    due_at = models.DateTimeField(null=True, blank=True)
+    claim_no = models.BigIntegerField(default=0, editable=False)
+
+    class Meta:
+        verbose_name = "Dataverse mapping"
+        indexes = [models.Index(fields=["due_at"], name="mapping_due", condition=Q(due_at__isnull=False))]
+
+    def __str__(self) -> str:
+        return f"{self.user_id}: {self.state}"
+
+
+class Registration(models.Model):
+    """What we believe CI-J knows of one (app, Dataverse user, token).
+
+    The planner writes only what is desired; only the holder of the lease writes the state. A row in flight is
+    leased until `due_at`; `claim_no` tells a late holder that the lease is lost.
+    """
+
+    app = models.ForeignKey(MobileApp, models.PROTECT, related_name="registrations", db_index=False)
+    # The device that desired it last; found again by it when the device's token or user changes.
+    device = models.ForeignKey(Device, models.SET_NULL, null=True, blank=True, related_name="registrations")
+    table = models.CharField(max_length=8, choices=DataverseTable)
+    dataverse_id = models.UUIDField()
+    platform = models.CharField(max_length=8, choices=Platform)
+    token = models.CharField(max_length=300)
+    token_hash = models.BinaryField(max_length=32, editable=False)
+
+    # Written by the planner.
+    desired = models.BooleanField(default=True)
+    desired_changed_at = models.DateTimeField(db_default=Now())
+
+    # Written by the holder of the lease.
+    state = models.CharField(max_length=10, choices=RegistrationState, default=RegistrationState.READY)
+    reason = models.CharField(max_length=32, blank=True, default="")
+    detail = models.TextField(blank=True, default="")
+    attempts = models.PositiveIntegerField(default=0)
+    rounds = models.PositiveIntegerField(default=0, help_text="Times it was sent without any outcome")
+    request_id = models.UUIDField(null=True, blank=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    registered_at = models.DateTimeField(null=True, blank=True)
+    # A registration was sent and nobody knows yet what became of it; after this time nobody will.
+    undecided_until = models.DateTimeField(null=True, blank=True)
+    # The last cleanup that CI-J accepted since the last registration was sent.
+    cleaned_at = models.DateTimeField(null=True, blank=True)
+    # CI-J may hold the triple: set before the first byte is sent, cleared by a settled cleanup or a decided failure.
+    maybe_held = models.BooleanField(default=False)
+    # An answer came after its lease was lost, so the far end may have acted: go round once more when idle.
+    recheck = models.BooleanField(default=False)
+
+    due_at = models.DateTimeField(null=True, blank=True, db_default=Now())
+    in_flight = models.BooleanField(default=False)
+    claim_no = models.BigIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    step = models.GeneratedField(
+        expression=Case(
+            When(state=RegistrationState.SENT, then=Value(Step.CONFIRM)),
+            When(Q(desired=True) & ~Q(state=RegistrationState.RETIRING), then=Value(Step.PUSH)),
+            default=Value(Step.CLEANUP),
+        ),
+        output_field=models.CharField(max_length=8, choices=Step),
+        db_persist=True,
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["app", "dataverse_id", "token_hash"], name="registration_triple_unique"),
+            # Invariant 3: two users never hold one token at once, whatever the interleaving.
+            models.UniqueConstraint(
+                fields=["app", "token_hash"], name="registration_one_holder", condition=Q(maybe_held=True)
+            ),
+            models.UniqueConstraint(
+                fields=["app", "token_hash"], name="registration_one_desired", condition=Q(desired=True)
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["app", "step", "due_at"], name="registration_due", condition=Q(due_at__isnull=False)),
+            models.Index(fields=["app", "state"], name="registration_state"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.dataverse_id} …{self.token[-6:]}"

@@ -1,0 +1,1 @@
+"""What changes the tables, and the pure rules about them."""

@@ -1,0 +1,94 @@
+"""Making apps and Dataverse environments, with every value checked first."""
+
+import uuid
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from registry.models import DataverseEnvironment, MobileApp
+from registry.services.errors import InvalidInput
+from registry.services.normalise import https_origin
+from registry.states import DataverseTable, Identity, MatchKey
+
+PUBLIC_CLOUD = "https://login.microsoftonline.com"
+
+
+def create_dataverse(
+    *, name: str, url: str, tenant: str, client_id: str, client_secret: str, authority: str = PUBLIC_CLOUD
+) -> DataverseEnvironment:
+    """Store a Dataverse environment. Raises InvalidInput, also when the name is taken.
+
+    `authority` is Entra's address, with or without the tenant as its path.
+    """
+    spelled = authority.strip().rstrip("/")
+    if urlsplit(spelled).scheme != "https" or not urlsplit(spelled).hostname:
+        raise InvalidInput("authority", "must be an https address, e.g. https://login.microsoftonline.com.")
+    return _save(
+        DataverseEnvironment(
+            name=name,
+            url=https_origin("url", url, settings.TOKENHUB_DATAVERSE_HOST_SUFFIXES),
+            tenant=tenant,
+            client_id=client_id,
+            client_secret=client_secret,
+            authority=spelled.removesuffix(f"/{tenant}"),
+        )
+    )
+
+
+def create_app(
+    *,
+    slug: str,
+    name: str,
+    org_id: str | uuid.UUID,
+    mobile_app_id: str | uuid.UUID,
+    endpoint: str,
+    api_token: str,
+    dataverse: DataverseEnvironment,
+    match: Sequence[str] | None = None,
+    match_by: Sequence[str] | None = None,
+    identity: str = Identity.BACKEND,
+) -> MobileApp:
+    """Store a mobile app. Raises InvalidInput, also when the slug or the pair of ids is taken."""
+    return _save(
+        MobileApp(
+            slug=slug,
+            name=name,
+            org_id=_guid("org_id", org_id),
+            mobile_app_id=_guid("mobile_app_id", mobile_app_id),
+            endpoint=https_origin("endpoint", endpoint, settings.TOKENHUB_CIJ_HOST_SUFFIXES),
+            api_token=api_token,
+            dataverse=dataverse,
+            match=_chosen("match", match, DataverseTable.values),
+            match_by=_chosen("match_by", match_by, MatchKey.values),
+            identity=identity,
+        )
+    )
+
+
+def _guid(field: str, value: str | uuid.UUID) -> uuid.UUID:
+    try:
+        return uuid.UUID(str(value).strip())
+    except ValueError:
+        raise InvalidInput(field, f"{value!r} is not a GUID.") from None
+
+
+def _chosen(field: str, values: Sequence[str] | None, allowed: Sequence[str]) -> list[str]:
+    chosen = list(allowed) if values is None else list(dict.fromkeys(values))
+    wrong = [value for value in chosen if value not in allowed]
+    if wrong or not chosen:
+        raise InvalidInput(field, f"{', '.join(wrong) or 'nothing'!s} is not among: {', '.join(allowed)}.")
+    return chosen
+
+
+def _save[M: models.Model](row: M) -> M:
+    """Validate with the model's own rules and insert; the first error becomes an InvalidInput."""
+    try:
+        row.full_clean()
+    except ValidationError as error:
+        field, messages = next(iter(error.message_dict.items()))
+        raise InvalidInput(field, messages[0]) from None
+    row.save(force_insert=True)
+    return row

@@ -1,0 +1,224 @@
+"""What a phone's post does to the tables.
+
+A launch nearly always repeats what is known: one indexed read, no write. A change is one transaction:
+
+1. take the advisory locks of the installation and of the token, in order, so that parallel posts of one
+   installation or of one token queue up and the last to commit wins;
+2. lock and update the user; a new e-mail address or phone number makes the mapper look again;
+3. write the device; retire another installation that holds the token;
+4. raise `revision` where CI-J has to learn of it, and announce the work on commit.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from django.conf import settings
+from django.db import OperationalError, connection, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+from psycopg.errors import DeadlockDetected
+
+from registry.crypto import sha256
+from registry.models import DataverseMapping, Device, MobileApp, MobileUser
+from registry.ports import announce
+from registry.states import RetiredReason
+
+MAX_ATTEMPTS = 3
+
+
+class Result(StrEnum):
+    """What a launch changed."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True)
+class LaunchUser:
+    """The user that a launch names. `given` holds only the fields that were posted."""
+
+    external_id: str
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One validated post. `info` holds only the descriptive fields that were posted.
+
+    `keep_user` leaves the device's user as it is: the caller may not say who is signed in, and did not try to.
+    """
+
+    installation_id: str
+    platform: str
+    token: str
+    user: LaunchUser | None = None
+    keep_user: bool = False
+    info: Mapping[str, str] = field(default_factory=dict)
+
+
+def record_launch(app: MobileApp, launch: Launch) -> tuple[Device, Result]:
+    """Bring the tables to what the phone says; return its device and what changed."""
+    device = find_device(app, launch.installation_id)
+    if device and _repeats(device, launch):
+        _touch(device)
+        return device, Result.UNCHANGED
+    return _retry_deadlocks(lambda: _apply(app, launch))
+
+
+def find_device(app: MobileApp, installation_id: str) -> Device | None:
+    """The app's device of that installation id, with its user."""
+    return Device.objects.select_related("user").filter(app=app, installation_id=installation_id).first()
+
+
+def sign_out(device: Device) -> None:
+    """Nobody is signed in on the device any more. Repeating it changes nothing."""
+    with transaction.atomic():
+        _lock(f"installation:{device.app_id}:{device.installation_id}")
+        changed = Device.objects.filter(pk=device.pk, user__isnull=False).update(user=None, revision=F("revision") + 1)
+        if changed:
+            announce(["plan"])
+
+
+def retire_device(device: Device) -> None:
+    """The app was removed from the device, as far as its owner says. Repeating it changes nothing."""
+    with transaction.atomic():
+        _lock(f"installation:{device.app_id}:{device.installation_id}")
+        if _retire(Q(pk=device.pk), RetiredReason.DELETED):
+            announce(["plan"])
+
+
+def mark_devices(users: Sequence[int]) -> None:
+    """Have the devices of these users planned again. The user rows are locked by the caller."""
+    devices = list(
+        Device.objects.select_for_update().filter(user__in=users).order_by("pk").values_list("pk", flat=True)
+    )
+    Device.objects.filter(pk__in=devices).update(revision=F("revision") + 1)
+
+
+def _repeats(device: Device, launch: Launch) -> bool:
+    """Whether the post says nothing new."""
+    if device.retired_at or device.token != launch.token or device.platform != launch.platform:
+        return False
+    if any(getattr(device, name) != value for name, value in launch.info.items()):
+        return False
+    if launch.keep_user:
+        return True
+    if launch.user is None or device.user is None:
+        return launch.user is None and device.user is None
+    user = device.user
+    return user.external_id == launch.user.external_id and all(
+        getattr(user, name) == value for name, value in launch.user.given.items()
+    )
+
+
+def _touch(device: Device) -> None:
+    """Write last-seen, at most once in some hours: a launch that repeats is a read."""
+    if timezone.now() - device.last_seen > settings.TOKENHUB_LAST_SEEN_INTERVAL:
+        Device.objects.filter(pk=device.pk).update(last_seen=Now())
+
+
+def _retry_deadlocks[T](change: Callable[[], T]) -> T:
+    """Run `change` in a transaction; once more where PostgreSQL broke a deadlock at our cost.
+
+    Rows are locked in one order wherever the order is ours to choose; a user with many devices that change hands
+    at the same moment is where it is not.
+    """
+    for attempt in itertools.count(1):
+        try:
+            with transaction.atomic():
+                return change()
+        except OperationalError as error:
+            if attempt == MAX_ATTEMPTS or not isinstance(error.__cause__, DeadlockDetected):
+                raise
+    raise AssertionError("unreachable")
+
+
+def _lock(*names: str) -> None:
+    """Hold advisory locks until the transaction ends, taken in one order so that no two wait for each other."""
+    with connection.cursor() as cursor:
+        for key in sorted(int.from_bytes(sha256(name)[:8], signed=True) for name in names):
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [key])
+
+
+def _apply(app: MobileApp, launch: Launch) -> tuple[Device, Result]:
+    token_hash = sha256(launch.token)
+    _lock(f"installation:{app.pk}:{launch.installation_id}", f"token:{app.pk}:{token_hash.hex()}")
+    steps = {"plan"}
+    user = None
+    if launch.user is not None:
+        user, look_up = _upsert_user(app, launch.user)
+        if look_up:
+            steps.add("map")
+    # Both rows that this post may write, locked in the order of their ids: two phones that swap tokens do not
+    # deadlock.
+    rows = list(
+        Device.objects.select_for_update()
+        .filter(Q(installation_id=launch.installation_id) | Q(token_hash=token_hash, retired_at__isnull=True), app=app)
+        .order_by("pk")
+    )
+    device = next((row for row in rows if row.installation_id == launch.installation_id), None)
+    _retire(Q(pk__in=[row.pk for row in rows if row is not device]), RetiredReason.TOKEN_MOVED)
+    announce(steps)
+    if device is None:
+        fields = {"platform": launch.platform, "token": launch.token, "token_hash": token_hash, "user": user}
+        return Device.objects.create(
+            app=app, installation_id=launch.installation_id, **fields, **launch.info
+        ), Result.CREATED
+    return _update_device(device, launch, token_hash, user), Result.UPDATED
+
+
+def _update_device(device: Device, launch: Launch, token_hash: bytes, user: MobileUser | None) -> Device:
+    before = (device.token, device.platform, device.user_id, device.retired_at)
+    if device.token != launch.token:
+        device.token_changed_at = timezone.now()
+    device.platform, device.token, device.token_hash = launch.platform, launch.token, token_hash
+    if not launch.keep_user:
+        device.user = user
+    device.retired_at, device.retired_reason = None, ""
+    device.last_seen = timezone.now()
+    for name, value in launch.info.items():
+        setattr(device, name, value)
+    if before != (device.token, device.platform, device.user_id, device.retired_at):
+        device.revision += 1  # the row is locked
+    written = ["platform", "token", "token_hash", "token_changed_at", "user", "retired_at", "retired_reason"]
+    device.save(update_fields=[*written, "last_seen", "revision", *launch.info])
+    return device
+
+
+def _retire(which: Q, reason: RetiredReason) -> int:
+    return Device.objects.filter(which, retired_at__isnull=True).update(
+        retired_at=Now(), retired_reason=reason, revision=F("revision") + 1
+    )
+
+
+def _upsert_user(app: MobileApp, posted: LaunchUser) -> tuple[MobileUser, bool]:
+    """Lock or make the user and write what was posted; return them and whether the mapper has to look (again)."""
+    defaults = {"push_consent": app.default_push_consent, "tracking_consent": app.default_tracking_consent}
+    locked = MobileUser.objects.select_for_update().filter(app=app, external_id=posted.external_id)
+    user = locked.first()
+    if user is None:
+        row = MobileUser(app=app, external_id=posted.external_id, **{**defaults, **posted.given})
+        MobileUser.objects.bulk_create([row], ignore_conflicts=True)  # another phone of theirs may be as quick
+        user = locked.get()
+    changed = {name for name, value in posted.given.items() if getattr(user, name) != value}
+    for name in changed:
+        setattr(user, name, posted.given[name])
+    if changed:
+        user.save(update_fields=sorted(changed))
+    if "push_consent" in changed:
+        mark_devices([user.pk])
+    return user, _ask_for_mapping(user, again=bool(changed & {"email", "phone"}))
+
+
+def _ask_for_mapping(user: MobileUser, *, again: bool) -> bool:
+    """Make the user's mapping due where it is new or the keys changed. The user row is locked."""
+    mapping, created = DataverseMapping.objects.get_or_create(user=user, defaults={"due_at": timezone.now()})
+    if again and not created:
+        # A higher claim_no drops the answer to any question about the old keys that is in the air.
+        DataverseMapping.objects.filter(pk=mapping.pk).update(due_at=Now(), attempts=0, claim_no=F("claim_no") + 1)
+    return created or again

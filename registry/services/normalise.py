@@ -1,0 +1,80 @@
+"""One spelling for everything that is compared: hosts, e-mail addresses, phone numbers, tokens."""
+
+import re
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import phonenumbers
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+
+from registry.services.errors import InvalidInput
+from registry.states import Platform
+
+_APNS_TOKEN = re.compile(r"[0-9a-fA-F]{1,64}")
+_FCM_TOKEN = re.compile(r"[!-~]{1,300}")
+
+
+def https_origin(field: str, text: str, suffixes: Sequence[str]) -> str:
+    """Return `https://host[:port]` for any documented spelling of an endpoint.
+
+    Microsoft shows endpoints with and without `https://` and a trailing slash. Secrets travel to this host, so
+    only hosts of `suffixes` are taken (a leading dot means any host below). Raises InvalidInput.
+    """
+    spelled = text.strip()
+    parts = urlsplit(spelled if "://" in spelled else f"https://{spelled}")
+    try:
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise InvalidInput(field, f"{text!r} has no valid port.") from None
+    if parts.scheme != "https":
+        raise InvalidInput(field, "must be an https address.")
+    if not host or parts.username or parts.password or parts.query or parts.fragment or parts.path not in ("", "/"):
+        raise InvalidInput(field, f"{text!r} is not a host name or an https://host address.")
+    if not any(host.endswith(suffix) if suffix.startswith(".") else host == suffix for suffix in suffixes):
+        raise InvalidInput(field, f"the host {host!r} is not allowed; allowed are: {', '.join(suffixes)}.")
+    return f"https://{host}" if port in (None, 443) else f"https://{host}:{port}"
+
+
+def email_address(field: str, text: str) -> str:
+    """Return the address without surrounding blanks. Raises InvalidInput."""
+    address = text.strip()
+    try:
+        validate_email(address)
+    except ValidationError:
+        raise InvalidInput(field, "is not an e-mail address.") from None
+    return address
+
+
+def phone_number(field: str, text: str, region: str = "") -> str:
+    """Return the number in E.164, e.g. +4930123456.
+
+    `region` is the country (ISO 3166, two letters) of numbers written without one. Raises InvalidInput.
+    """
+    try:
+        number = phonenumbers.parse(text, region or None)
+    except phonenumbers.NumberParseException:
+        number = None
+    if number is None or not phonenumbers.is_possible_number(number):
+        hint = "" if region else " with its country code, e.g. +4930123456"
+        raise InvalidInput(field, f"is not a phone number{hint}.")
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def device_token(field: str, text: str, platform: str) -> str:
+    """Return the token as CI-J takes it; hex in lower case for iOS. Raises InvalidInput with the reason.
+
+    CI-J takes the raw APNs token (hex, at most 64) on iOS, and stores at most 300 characters:
+    MicrosoftDocs/customer-insights, ci-docs/journeys/developer-push-device-registration.md.
+    """
+    if platform == Platform.IOS:
+        if not _APNS_TOKEN.fullmatch(text):
+            raise InvalidInput(
+                field,
+                "is not a raw APNs token (hex, at most 64 characters). A token that Firebase made for an iOS app "
+                "does not work with Customer Insights - Journeys.",
+            )
+        return text.lower()
+    if not _FCM_TOKEN.fullmatch(text):
+        raise InvalidInput(field, "is not an FCM token (1 to 300 characters, no blanks).")
+    return text

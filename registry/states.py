@@ -1,0 +1,130 @@
+"""Every state and kind, with one line on what it means. docs/states.md draws the transitions."""
+
+from django.db.models import TextChoices
+
+
+class Platform(TextChoices):
+    IOS = "ios", "iOS"
+    ANDROID = "android", "Android"
+
+
+class KeyKind(TextChoices):
+    MOBILE = "mobile", "mobile"  # inside the app's binary: posts its own devices and events
+    SERVER = "server", "server"  # on the customer's servers: may also name users
+
+
+class Identity(TextChoices):
+    """Who may say which user a device belongs to."""
+
+    BACKEND = "backend", "only server keys"
+    UNVERIFIED = "unverified", "any key (for trying out)"
+
+
+class DataverseTable(TextChoices):
+    CONTACT = "contact", "contact"
+    LEAD = "lead", "lead"
+    PROFILE = "profile", "Customer Insights - Data profile"
+
+
+class MatchKey(TextChoices):
+    EMAIL = "email", "e-mail"
+    PHONE = "phone", "phone"
+
+
+class MappingState(TextChoices):
+    """What we know of an app user's record in Dataverse."""
+
+    PENDING = "pending", "to be looked up"
+    MAPPED = "mapped", "mapped to one active record"
+    AMBIGUOUS = "ambiguous", "several active records match: a person or a policy decides"
+    NOT_FOUND = "not_found", "no record matches yet: looked for again later"
+
+
+class RegistrationState(TextChoices):
+    """What we believe CI-J knows of one (app, Dataverse user, token)."""
+
+    READY = "ready", "to be sent"
+    SENT = "sent", "accepted by CI-J, outcome not known yet"
+    REGISTERED = "registered", "confirmed by CI-J"
+    FAILED = "failed", "refused for good, with a reason"
+    RETIRING = "retiring", "to be cleaned up, or accepted and settling"
+    RETIRED = "retired", "cleaned up, or never sent"
+
+
+class Step(TextChoices):
+    """Whose turn a registration is: follows from its state and from whether it is desired."""
+
+    PUSH = "push", "register"
+    CONFIRM = "confirm", "ask for the outcome"
+    CLEANUP = "cleanup", "clean up"
+
+
+class DeviceState(TextChoices):
+    """The one answer to "will this phone get the push?"; the first that applies."""
+
+    RETIRED = "retired", "The device was deleted or retired; it lives again when its app posts again."
+    NO_USER = "no_user", "Nobody is signed in on this device."
+    OPTED_OUT = "opted_out", "The user has opted out of push notifications."
+    MAPPING = "mapping", "The user is being looked up in Dataverse."
+    AMBIGUOUS = "ambiguous", "Several active Dataverse records match this user; one has to be chosen."
+    NOT_FOUND = "not_found", "No Dataverse record matches this user's e-mail or phone yet; it is looked for again."
+    PENDING = "pending", "The registration is on its way to Customer Insights - Journeys."
+    REGISTERED = "registered", "Customer Insights - Journeys confirmed the registration."
+    FAILED = "failed", "Customer Insights - Journeys refused the registration."
+
+
+class RetiredReason(TextChoices):
+    """Why a device is retired."""
+
+    DELETED = "deleted", "deleted by its app"
+    TOKEN_MOVED = "token_moved", "another installation posted the same token later"
+
+
+class FailureReason(TextChoices):
+    """Why a registration failed for good; the label says what a person can do."""
+
+    DRY_RUN = (
+        "DryRunSendingFailed",
+        "A test message to the token failed: the token is wrong or expired, or the app's push credentials in "
+        "Customer Insights - Journeys are. It is tried again when the phone posts a new token.",
+    )
+    TOKEN_TOO_LONG = (
+        "DeviceTokenTooLong",
+        "Customer Insights - Journeys cannot store the token: iOS apps must post the raw APNs token.",
+    )
+    REFUSED = (
+        "Refused",
+        "Customer Insights - Journeys refused this registration alone with 400 while others passed: check its token.",
+    )
+    UNKNOWN = (
+        "Unknown",
+        "No outcome after several rounds. Documented causes: a wrong ApiToken, a throttled CRM, or a registration "
+        "that was not tracked. Check the ApiToken first.",
+    )
+
+
+class EventState(TextChoices):
+    """Where an interaction event stands."""
+
+    READY = "ready", "to be relayed"
+    RELAYED = "relayed", "accepted by CI-J"
+    NOT_RELAYED = "not_relayed", "kept, not to be relayed: see the reason"
+    FAILED = "failed", "refused by CI-J"
+
+
+class NotRelayedReason(TextChoices):
+    """Why an event is kept and not relayed."""
+
+    TEST_SEND = "test_send", "a test send carries no tracking id"
+    NO_CONSENT = "no_tracking_consent", "the user has not consented to tracking"
+    UNKNOWN_DEVICE = "unknown_device", "no device with this installation id or token is known"
+    TOO_OLD = "too_old", "it could not be relayed in time"
+
+
+class PauseReason(TextChoices):
+    """Why calls to one app's CI-J or to one Dataverse environment rest."""
+
+    THROTTLED = "throttled", "Microsoft asked us to wait"
+    CREDENTIALS = "credentials", "the credentials are refused"
+    CONFIGURATION = "configuration", "everything is refused: org, mobile app id or ApiToken are wrong"
+    UNAVAILABLE = "unavailable", "it does not answer"

@@ -1,0 +1,148 @@
+"""Customer Insights - Journeys' push API.
+
+Source: MicrosoftDocs/customer-insights, ci-docs/journeys/developer-push-device-registration.md and
+developer-push-interactions.md. The ApiToken travels in the bodies, so no body is ever logged.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import httpx2
+
+from sync.clients import http
+from sync.clients.errors import Unavailable
+
+MAX_BATCH = 100
+OPENED = 1
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where an app's CI-J is and how to speak to it."""
+
+    endpoint: str  # https://host[:port]
+    org_id: uuid.UUID
+    mobile_app_id: uuid.UUID
+    api_token: str
+
+    def __repr__(self) -> str:
+        return f"Connection({self.endpoint}, app {self.mobile_app_id})"  # never the ApiToken
+
+    def url(self, path: str) -> str:
+        return f"{self.endpoint}/api/v1.0/orgs/{self.org_id}/{path}"
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return {"MobileAppId": str(self.mobile_app_id), "ApiToken": self.api_token}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A Dataverse user and one of their device tokens."""
+
+    user_id: uuid.UUID
+    platform: str  # ios or android
+    token: str
+
+
+class Status(StrEnum):
+    PENDING = "Pending"
+    SUCCESS = "Success"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a tracked registration. `reason` is as CI-J wrote it."""
+
+    status: Status
+    reason: str = ""
+
+
+class CijClient:
+    """The calls of one app. Every method raises RemoteError (sync.clients.errors)."""
+
+    def __init__(self, client: httpx2.Client, connection: Connection, *, deadline: float) -> None:
+        self._client = client
+        self._connection = connection
+        self._deadline = deadline
+
+    def register(self, pairs: Sequence[Pair]) -> list[uuid.UUID]:
+        """Register up to 100 pairs, tracked; return the request ids in their order.
+
+        202 means accepted, not registered: ask `statuses` for the outcome.
+        """
+        bodies = [
+            self._connection.identity
+            | {"UserId": str(pair.user_id)}
+            | {("ApnsDeviceToken" if pair.platform == "ios" else "FcmDeviceToken"): pair.token}
+            for pair in pairs
+        ]
+        answer = self._post("devices/batch", bodies, {"x-ms-track-registration": "true"})
+        if not isinstance(answer, list) or len(answer) != len(pairs):
+            raise Unavailable("the answer does not hold one request id for each registration")
+        return [_guid(item) for item in answer]
+
+    def statuses(self, request_ids: Sequence[uuid.UUID]) -> list[Outcome]:
+        """Ask for up to 100 outcomes; they come in the order of the ids."""
+        body = self._connection.identity | {"RegistrationRequestIds": [str(guid) for guid in request_ids]}
+        answer = self._post("devices/status/", body)
+        if not isinstance(answer, list) or len(answer) != len(request_ids):
+            raise Unavailable("the answer does not hold one outcome for each request id")
+        return [_outcome(item) for item in answer]
+
+    def check(self) -> None:
+        """Ask about a request that nobody made. Raises Refused where ApiToken, mobile app id or org are wrong."""
+        self.statuses([uuid.uuid4()])
+
+    def clean_up(self, pairs: Sequence[Pair]) -> None:
+        """Clean up to 100 pairs in one call. Refused where CI-J does not take the array form."""
+        self._post("devices/cleanup/batch", [self._cleanup_body(pair) for pair in pairs])
+
+    def clean_up_one(self, pair: Pair) -> None:
+        """Clean one pair up. Always with its token: without it other devices of the user would go too."""
+        self._post("devices/cleanup", self._cleanup_body(pair))
+
+    def _cleanup_body(self, pair: Pair) -> dict[str, str]:
+        return self._connection.identity | {"UserId": str(pair.user_id), "DeviceToken": pair.token}
+
+    def _post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> Any:
+        url = self._connection.url(f"pushdeviceregistration/{path}")
+        return http.call(self._client, "POST", url, deadline=self._deadline, headers=headers, body=body)
+
+
+async def report_opened(
+    client: httpx2.AsyncClient, connection: Connection, tracking_id: uuid.UUID, token: str, *, deadline: float
+) -> None:
+    """Report one opened notification; there is no batch form. Raises RemoteError.
+
+    PushNotificationStatus is sent as the integer 1: developer-push-interactions.md.
+    """
+    body = {"TrackingId": str(tracking_id), "DeviceToken": token, "PushNotificationStatus": OPENED}
+    try:
+        response = await client.post(
+            connection.url("pushdatareceiver/events"), json=body, timeout=http.timeout(deadline)
+        )
+    except httpx2.HTTPError as error:
+        raise Unavailable(f"{type(error).__name__} at {httpx2.URL(connection.endpoint).host}") from None
+    if not response.is_success:
+        raise http.failure(response.status_code, response.headers, response.content)
+
+
+def _guid(item: Any) -> uuid.UUID:
+    try:
+        return uuid.UUID(item["RegistrationRequestId"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise Unavailable("the answer holds an item without a RegistrationRequestId") from None
+
+
+def _outcome(item: Any) -> Outcome:
+    try:
+        status = Status(str(item["Status"]).strip().capitalize())
+    except (KeyError, TypeError, ValueError):
+        raise Unavailable("the answer holds an item without a known Status") from None
+    reason = item.get("FailureReason")
+    return Outcome(status, reason.strip()[:500] if isinstance(reason, str) else "")

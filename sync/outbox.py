@@ -1,0 +1,139 @@
+"""Claim and settle: the database is the queue.
+
+A claim is one short statement that pushes `due_at` past the lease and raises `claim_no`; it commits before
+anybody speaks HTTP. Settling locks the rows again and writes only those whose `claim_no` is still ours. An answer
+for any other came too late: it changes no state, but marks the row, since the far end may have acted.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Min, QuerySet
+from django.utils import timezone
+
+from registry.models import MobileApp, Registration
+from registry.states import RegistrationState, Step
+
+BATCH = 100
+IDLE = {RegistrationState.REGISTERED, RegistrationState.FAILED, RegistrationState.RETIRED}
+
+Change = Mapping[str, Any]
+Decide = Callable[[Registration, datetime], Change]
+
+_CLAIM = """
+UPDATE registry_registration
+SET due_at = now() + %(lease)s, in_flight = true, claim_no = claim_no + 1, {set}
+WHERE id IN (
+    SELECT r.id FROM registry_registration r
+    WHERE r.app_id = %(app)s AND r.step = %(step)s AND r.due_at <= now() {where}
+    ORDER BY r.due_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING *
+"""
+CLAIM = {
+    Step.PUSH: _CLAIM.format(
+        # From here on CI-J may hold the triple, whatever becomes of this process.
+        set="state = 'ready', recheck = false, maybe_held = true, sent_at = now(), request_id = NULL,"
+        " cleaned_at = NULL, undecided_until = now() + %(pending_limit)s",
+        # Invariant 3: nobody is registered with a token that CI-J may hold for somebody else.
+        where="""AND NOT EXISTS (
+            SELECT FROM registry_registration o
+            WHERE o.app_id = r.app_id AND o.token_hash = r.token_hash AND o.maybe_held AND o.id <> r.id
+        )""",
+    ),
+    Step.CONFIRM: _CLAIM.format(set="state = 'sent'", where=""),
+    Step.CLEANUP: _CLAIM.format(
+        set="state = 'retiring', recheck = false, cleaned_at = NULL",
+        # Not those that settle after an accepted cleanup, and not those that never left the house.
+        where="""AND (r.state <> 'retiring' OR r.cleaned_at IS NULL)
+            AND (r.state NOT IN ('ready', 'failed') OR r.maybe_held OR r.recheck)""",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Rows that are ours until `ends` (this process's monotonic clock, seconds)."""
+
+    rows: Sequence[Registration]
+    ends: float
+
+    def lasts_for_a_call(self) -> bool:
+        """Whether a call that starts now is over before the lease is."""
+        return time.monotonic() + settings.TOKENHUB_CALL_DEADLINE.total_seconds() < self.ends
+
+
+def claim(app: MobileApp, step: Step, limit: int = BATCH) -> Lease:
+    """Take up to `limit` due rows of one app for one step. Empty where there are none, or where a race was lost."""
+    ends = time.monotonic() + settings.TOKENHUB_LEASE.total_seconds()
+    parameters = {
+        "app": app.pk,
+        "step": step.value,
+        "limit": limit,
+        "lease": settings.TOKENHUB_LEASE,
+        "pending_limit": settings.TOKENHUB_PENDING_LIMIT,
+    }
+    try:
+        with transaction.atomic():
+            rows = list(Registration.objects.raw(CLAIM[step], parameters))
+    except IntegrityError:
+        # The constraint of one holder a token spoke where two claims crossed: the next sweep sees the winner.
+        rows = []
+    return Lease(rows, ends)
+
+
+def settle(rows: Sequence[Registration], decide: Decide) -> list[Registration]:
+    """Write what `decide` makes of each row that is still ours; return those rows as they are now.
+
+    `decide` gets the row as it stands now, so that a change of what is desired since the claim is seen.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        current = {row.pk: row for row in _locked(rows)}
+        ours: list[Registration] = []
+        late: list[Registration] = []
+        for claimed in rows:
+            row = current[claimed.pk]
+            (ours if row.claim_no == claimed.claim_no else late).append(row)
+        changes = [(row, {**_recheck(row, decide(row, now), now), "in_flight": False}) for row in ours]
+        write(changes + [(row, _came_late(row, now)) for row in late])
+    return ours
+
+
+def write(changes: Sequence[tuple[Registration, Change]]) -> None:
+    """Apply changes to locked rows and store just those fields."""
+    fields: set[str] = set()
+    for row, change in changes:
+        fields.update(change)
+        for name, value in change.items():
+            setattr(row, name, value)
+    if changes and fields:
+        Registration.objects.bulk_update([row for row, _ in changes], sorted(fields))
+
+
+def next_due(queue: QuerySet[Any]) -> datetime | None:
+    """When the next row of a queue is due."""
+    found: datetime | None = queue.filter(due_at__isnull=False).aggregate(due=Min("due_at"))["due"]
+    return found
+
+
+def _locked(rows: Sequence[Registration]) -> list[Registration]:
+    return list(Registration.objects.select_for_update().filter(pk__in=[row.pk for row in rows]).order_by("pk"))
+
+
+def _recheck(row: Registration, change: Change, now: datetime) -> Change:
+    """Go round once more where an answer came after its lease was lost."""
+    if row.recheck and change.get("state", row.state) in IDLE:
+        return {**change, "due_at": now}
+    return change
+
+
+def _came_late(row: Registration, now: datetime) -> Change:
+    idle = row.state in IDLE and not row.in_flight
+    return {"recheck": True, "due_at": now} if idle else {"recheck": True}

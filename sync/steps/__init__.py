@@ -1,0 +1,11 @@
+"""The steps, each a function that works until nothing is due or its time is up.
+
+    plan      changed devices → what is desired of which registration
+    map       users → Dataverse records
+    push      desired registrations → sent
+    confirm   sent → registered or failed
+    cleanup   no longer desired → retired
+    relay     interaction events → CI-J
+
+A step claims, commits, calls, settles; it returns what other steps can do something now.
+"""

@@ -1,0 +1,102 @@
+"""Detect: bring what is desired of the registrations in line with the devices.
+
+Pure database work, one transaction a batch. The device rows stay locked meanwhile, so a plan made from an older
+state can never be written after a newer one.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F
+
+from registry.models import DataverseMapping, Device
+from registry.services.desired import Target, target
+
+BATCH = 500
+
+# A row in flight, or one whose outcome is asked for, keeps its time: shortening it would let a second call start
+# beside the first. One that waits for an outcome is polled soon, since somebody may wait for its token. One that
+# was sent without an answer is left alone for as long as a hand-over waits for an undecided registration.
+_UNDESIRE = """
+UPDATE registry_registration r
+SET desired = false, desired_changed_at = now(),
+    due_at = CASE WHEN r.in_flight THEN r.due_at
+                  WHEN r.state = 'sent' THEN least(r.due_at, now() + %(soon)s)
+                  WHEN r.state = 'retiring' THEN r.due_at
+                  WHEN r.state = 'ready' AND r.undecided_until IS NOT NULL
+                      THEN greatest(now(), r.sent_at + %(patience)s)
+                  ELSE now() END
+FROM (
+    SELECT id FROM registry_registration WHERE desired AND device_id = ANY(%(devices)s)
+    UNION
+    SELECT o.id FROM registry_registration o
+    JOIN unnest(%(apps)s::bigint[], %(hashes)s::bytea[]) AS w(app_id, token_hash)
+        ON o.app_id = w.app_id AND o.token_hash = w.token_hash
+    WHERE o.desired
+) AS touched
+WHERE r.id = touched.id AND NOT EXISTS (
+    SELECT FROM unnest(%(apps)s::bigint[], %(hashes)s::bytea[], %(ids)s::uuid[]) AS w(app_id, token_hash, dataverse_id)
+    WHERE w.app_id = r.app_id AND w.token_hash = r.token_hash AND w.dataverse_id = r.dataverse_id
+)
+"""
+_DESIRE = """
+INSERT INTO registry_registration AS r
+    (app_id, device_id, "table", dataverse_id, platform, token, token_hash, desired, state, due_at,
+     reason, detail, attempts, rounds, maybe_held, recheck, in_flight, claim_no)
+SELECT app_id, device_id, "table", dataverse_id, platform, token, token_hash, true, 'ready', now(),
+     '', '', 0, 0, false, false, false, 0
+FROM unnest(%(apps)s::bigint[], %(targets)s::bigint[], %(tables)s::text[], %(ids)s::uuid[], %(platforms)s::text[],
+            %(tokens)s::text[], %(hashes)s::bytea[])
+    AS w(app_id, device_id, "table", dataverse_id, platform, token, token_hash)
+ON CONFLICT (app_id, dataverse_id, token_hash) DO UPDATE
+SET desired = true, device_id = excluded.device_id, "table" = excluded."table", platform = excluded.platform,
+    desired_changed_at = CASE WHEN r.desired THEN r.desired_changed_at ELSE now() END,
+    attempts = CASE WHEN r.desired THEN r.attempts ELSE 0 END,
+    due_at = CASE WHEN r.desired OR r.in_flight OR r.state IN ('sent', 'retiring') THEN r.due_at
+                  WHEN r.state = 'registered' AND NOT r.recheck THEN NULL
+                  ELSE now() END
+"""
+
+
+def run_batch(limit: int = BATCH) -> int:
+    """Plan up to `limit` changed devices; return how many there were."""
+    with transaction.atomic():
+        devices = list(
+            Device.objects.select_for_update(of=("self",), skip_locked=True)
+            .filter(revision__gt=F("planned_revision"))
+            .select_related("user")
+            .order_by("pk")[:limit]
+        )
+        if devices:
+            _write(devices)
+            Device.objects.filter(pk__in=[device.pk for device in devices]).update(planned_revision=F("revision"))
+    return len(devices)
+
+
+def _write(devices: Sequence[Device]) -> None:
+    users = [device.user_id for device in devices if device.user_id]
+    mappings = DataverseMapping.objects.in_bulk(users)
+    wanted: list[tuple[Device, Target]] = []
+    for device in devices:
+        found = target(device, device.user, mappings.get(device.user_id) if device.user_id else None)
+        if isinstance(found, Target):
+            wanted.append((device, found))
+    parameters: dict[str, Any] = {
+        "soon": timedelta(seconds=1),
+        "patience": settings.TOKENHUB_HANDOVER_PATIENCE,
+        "devices": [device.pk for device in devices],
+        "targets": [device.pk for device, _ in wanted],
+        "apps": [device.app_id for device, _ in wanted],
+        "tables": [found.table for _, found in wanted],
+        "ids": [found.dataverse_id for _, found in wanted],
+        "platforms": [device.platform for device, _ in wanted],
+        "tokens": [device.token for device, _ in wanted],
+        "hashes": [bytes(device.token_hash) for device, _ in wanted],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_UNDESIRE, parameters)
+        if wanted:
+            cursor.execute(_DESIRE, parameters)

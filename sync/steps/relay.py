@@ -1,0 +1,104 @@
+"""Relay: pass interaction events on to CI-J, one request an event, many at a time."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+import httpx2
+from django.conf import settings
+from django.db.models import F
+from django.utils import timezone
+
+from registry.models import InteractionEvent, MobileApp
+from registry.states import EventState
+from sync import connect, pauses
+from sync.clients import http
+from sync.clients.cij import Connection, report_opened
+from sync.clients.errors import Denied, Refused, RemoteError, Throttled
+from sync.policy import backoff
+
+logger = logging.getLogger(__name__)
+
+BATCH = 300
+# Events refused with 401, 403 or 429 rest with the app's other calls; each is tried again and never given up here.
+_CLAIM = """
+UPDATE registry_interactionevent SET due_at = now() + %(lease)s, claim_no = claim_no + 1
+WHERE id IN (
+    SELECT e.id FROM registry_interactionevent e
+    WHERE e.app_id = %(app)s AND e.due_at <= now()
+    ORDER BY e.due_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING *
+"""
+
+
+def run_batch(app: MobileApp) -> int:
+    """Relay a batch of the app's due events; return how many."""
+    limit = pauses.allowance(app, BATCH)
+    if not limit:
+        return 0
+    ends = time.monotonic() + settings.TOKENHUB_LEASE.total_seconds() - connect.deadline()
+    parameters = {"app": app.pk, "limit": limit, "lease": settings.TOKENHUB_LEASE}
+    events = list(InteractionEvent.objects.raw(_CLAIM, parameters))
+    if events:
+        outcomes = asyncio.run(_send_all(connect.connection(app), events, ends))
+        _settle(events, outcomes)
+        _heed(app, outcomes, probing=limit < BATCH)
+    return len(events)
+
+
+async def _send_all(
+    connection: Connection, events: Sequence[InteractionEvent], ends: float
+) -> list[RemoteError | None]:
+    """Report all events, a bounded number at a time; return None for each accepted one, else what went wrong."""
+    gate = asyncio.Semaphore(settings.TOKENHUB_EVENT_CONCURRENCY)
+    blocked: list[RemoteError] = []
+
+    async def send(client: httpx2.AsyncClient, event: InteractionEvent) -> RemoteError | None:
+        async with gate:
+            if blocked:
+                return blocked[0]
+            if time.monotonic() > ends or event.tracking_id is None:
+                return RemoteError("not sent in time")
+            try:
+                await report_opened(client, connection, event.tracking_id, event.token, deadline=connect.deadline())
+            except RemoteError as error:
+                if pauses.stops_everything(error):
+                    blocked.append(error)
+                return error
+            return None
+
+    async with httpx2.AsyncClient(verify=http.ssl_context(), timeout=http.timeout(connect.deadline())) as client:
+        return await asyncio.gather(*(send(client, event) for event in events))
+
+
+def _settle(events: Sequence[InteractionEvent], outcomes: Sequence[RemoteError | None]) -> None:
+    now = timezone.now()
+    relayed = [event for event, error in zip(events, outcomes, strict=True) if error is None]
+    for event, error in zip(events, outcomes, strict=True):
+        if error is None:
+            continue
+        ours = InteractionEvent.objects.filter(pk=event.pk, claim_no=event.claim_no)
+        if isinstance(error, Refused):
+            ours.update(state=EventState.FAILED, reason=str(error)[:64], due_at=None)
+        else:
+            wait = backoff(event.attempts) if not isinstance(error, Throttled) else timedelta(seconds=1)
+            ours.update(attempts=F("attempts") + 1, due_at=now + wait)
+    # An accepted event is relayed even where the lease was lost meanwhile: CI-J has it.
+    InteractionEvent.objects.filter(pk__in=[event.pk for event in relayed]).update(
+        state=EventState.RELAYED, relayed_at=now, due_at=None, reason=""
+    )
+
+
+def _heed(app: MobileApp, outcomes: Sequence[RemoteError | None], *, probing: bool) -> None:
+    errors = [error for error in outcomes if error is not None]
+    if errors:
+        logger.warning("%s: %d of %d events not relayed: %s", app, len(errors), len(outcomes), errors[0])
+    stop = next((error for error in errors if isinstance(error, (Throttled, Denied))), None)
+    if stop:
+        pauses.rest(app, stop)
+    elif probing and not errors:
+        pauses.resume(app)

@@ -1,0 +1,125 @@
+"""The Celery tasks: thin, one a step. Celery carries nudges only; the database is the queue.
+
+A nudge is debounced in Valkey: while one waits to be taken up, others are dropped. The task drops the mark before
+it looks for work, so whatever changes afterwards gets a nudge of its own. A lost nudge costs time only: beat sweeps.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+import redis
+from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerError
+
+from registry.models import DataverseMapping, InteractionEvent, MobileApp, Registration
+from registry.states import Step
+from sync.outbox import next_due
+from sync.steps import cleanup, confirm, map, plan, push, relay  # noqa: A004 named as the step is
+
+logger = logging.getLogger(__name__)
+
+BUDGET = 20.0  # seconds that one task works before it lets others have the process
+SOON = 60.0  # seconds ahead that a step is nudged for; later work is the sweep's
+STALE = 10  # seconds after which a nudge that nobody took up counts as lost
+QUIET_AFTER_FAILURE = 5.0
+
+_broker_down_until = 0.0
+
+
+@cache
+def _valkey() -> "redis.Redis":
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+
+
+def nudge(step: str, delay: float = 0.0) -> None:
+    """Have a worker look at `step` in `delay` seconds. Never raises: the sweep is the floor."""
+    global _broker_down_until  # noqa: PLW0603 one process-wide note that the broker does not answer
+    if time.monotonic() < _broker_down_until:
+        return
+    # Delayed nudges of the same half second are one.
+    mark = f"tokenhub:nudge:{step}" if delay <= 0 else f"tokenhub:nudge:{step}:{int((time.time() + delay) * 2)}"
+    try:
+        if _valkey().set(mark, 1, nx=True, ex=STALE + int(delay)):
+            run.apply_async((step, mark), countdown=max(delay, 0.0), expires=delay + 300, retry=False)
+    except (redis.RedisError, BrokerError) as error:
+        _broker_down_until = time.monotonic() + QUIET_AFTER_FAILURE
+        logger.warning("nudge lost, the sweep will do: %s", type(error).__name__)
+
+
+def on_work_waiting(sender: Any, steps: Iterable[str], **kwargs: Any) -> None:
+    """What registry announces after a commit."""
+    for step in steps:
+        nudge(step)
+
+
+@shared_task
+def sweep() -> None:
+    """Look at every step: the floor under all nudges."""
+    for step in STEPS:
+        nudge(step)
+
+
+@shared_task
+def run(step: str, mark: str) -> None:
+    """Work on one step until nothing is due or the time is up; then pass the word on."""
+    try:
+        _valkey().delete(mark)
+    except redis.RedisError:
+        logger.warning("Valkey does not answer; working on")
+    ends = time.monotonic() + BUDGET
+    worked = more = STEPS[step]()
+    while more and time.monotonic() < ends:
+        more = STEPS[step]()
+        worked += more
+    if worked:
+        for follower in FOLLOWERS[step]:
+            nudge(follower)
+    if more:
+        nudge(step)
+    else:
+        _nudge_when_due(step)
+
+
+def _nudge_when_due(step: str) -> None:
+    due = DUE[step]()
+    if due is not None:
+        wait = (due - timezone.now()).total_seconds()
+        # What is due and was not taken is in another's hands, paused or blocked: not worth spinning for.
+        if 0 < wait < SOON:
+            nudge(step, wait + 0.05)
+
+
+def _each_app(run_batch: Callable[[MobileApp], int]) -> Callable[[], int]:
+    """One round over all apps, a batch each: no app waits for another's backlog."""
+    return lambda: sum(run_batch(app) for app in MobileApp.objects.select_related("dataverse").order_by("?"))
+
+
+STEPS: dict[str, Callable[[], int]] = {
+    "plan": plan.run_batch,
+    "map": _each_app(map.run_batch),
+    "push": _each_app(push.run_batch),
+    "confirm": _each_app(confirm.run_batch),
+    "cleanup": _each_app(cleanup.run_batch),
+    "relay": _each_app(relay.run_batch),
+}
+FOLLOWERS: dict[str, tuple[str, ...]] = {
+    "plan": ("cleanup", "push"),
+    "map": ("plan",),
+    "push": ("confirm",),
+    "confirm": ("cleanup", "push"),
+    "cleanup": ("push", "confirm"),
+    "relay": (),
+}
+DUE: dict[str, Callable[[], Any]] = {
+    "plan": lambda: None,
+    "map": lambda: next_due(DataverseMapping.objects.all()),
+    "push": lambda: next_due(Registration.objects.filter(step=Step.PUSH)),
+    "confirm": lambda: next_due(Registration.objects.filter(step=Step.CONFIRM)),
+    "cleanup": lambda: next_due(Registration.objects.filter(step=Step.CLEANUP)),
+    "relay": lambda: next_due(InteractionEvent.objects.all()),
+}

@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class TokenhubConfig(AppConfig):
+    name = "tokenhub"
+
+    def ready(self) -> None:
+        from tokenhub import celery, checks  # noqa: F401  the Celery app becomes current; the checks register themselves

@@ -1,0 +1,72 @@
+"""Boot checks: a bad setting is named before the first request, with a hint how to mend it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+from django.core.checks import Warning as CheckWarning
+
+
+@register()
+def encryption_keys(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    """Every encryption key must be one that Fernet takes."""
+    for number, key in enumerate(settings.TOKENHUB_ENCRYPTION_KEYS, 1):
+        try:
+            Fernet(key)
+        except ValueError:
+            yield Error(
+                f"Key {number} of TOKENHUB_ENCRYPTION_KEYS is not 32 bytes in URL-safe base64.",
+                hint="Make one with: python -c 'from cryptography.fernet import Fernet; "
+                "print(Fernet.generate_key().decode())'",
+                id="tokenhub.E001",
+            )
+
+
+@register()
+def host_suffixes(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    """An allow-list entry is a bare host name; a top-level domain alone would allow the world."""
+    for name in ("TOKENHUB_CIJ_HOST_SUFFIXES", "TOKENHUB_DATAVERSE_HOST_SUFFIXES"):
+        for suffix in getattr(settings, name):
+            if "/" in suffix or ":" in suffix or not suffix.strip("."):
+                yield Error(
+                    f"{name} holds {suffix!r}, which is not a host name.",
+                    hint="Give host names separated by commas, e.g. .mkt.dynamics.com (a leading dot: any host below).",
+                    id="tokenhub.E002",
+                )
+            elif suffix.startswith(".") and "." not in suffix[1:]:
+                yield Error(
+                    f"{name} allows every host below {suffix!r}: secrets could be sent anywhere.",
+                    hint="Name a domain of your own or of Microsoft, e.g. .mkt.dynamics.com.",
+                    id="tokenhub.E003",
+                )
+
+
+@register()
+def leases(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    """A call must end before the claim that it is made under."""
+    if settings.TOKENHUB_CALL_DEADLINE >= settings.TOKENHUB_LEASE:
+        yield Error(
+            "TOKENHUB_CALL_DEADLINE_SECONDS is not shorter than TOKENHUB_LEASE_SECONDS.",
+            hint="A call that outlives its lease could be made twice at once; half the lease is a good deadline.",
+            id="tokenhub.E004",
+        )
+
+
+@register(deploy=True)
+def debug_off(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    """DEBUG shows settings and request bodies to whoever causes an error."""
+    if settings.DEBUG and not settings.EMBEDDED:
+        yield Error("TOKENHUB_DEBUG is on with an external database.", hint="Unset it.", id="tokenhub.E005")
+
+
+@register()
+def allowed_hosts(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    """Without ALLOWED_HOSTS every request is refused, which is safe but surprising."""
+    if not settings.ALLOWED_HOSTS and not settings.DEBUG:
+        yield CheckWarning(
+            "TOKENHUB_ALLOWED_HOSTS is empty: every request will be answered with 400.",
+            hint="Set it to the public host names, separated by commas.",
+            id="tokenhub.W001",
+        )

@@ -1,0 +1,199 @@
+"""All settings, read from the environment. docs/settings.md describes each.
+
+Fails closed: outside the embedded stack there is no default for a secret, and DEBUG is off unless asked for.
+"""
+
+import os
+import secrets as random_secrets
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import django_stubs_ext
+import environ
+from cryptography.fernet import Fernet
+from django.core.exceptions import ImproperlyConfigured
+
+from tokenhub.embedded import state
+
+# Lets Django's own generic classes be written with their types, e.g. ModelAdmin[Device].
+django_stubs_ext.monkeypatch()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+# --- stores: external ones, or the embedded stack's -------------------------------------------------------------------
+EMBEDDED = "DATABASE_URL" not in os.environ
+_stack = state.running(state.data_dir()) if EMBEDDED or "REDIS_URL" not in os.environ else None
+if _stack:
+    # What `up` gave its own children (the sandbox's CA and hosts, say) holds for every other command too.
+    for _name, _value in _stack.environment.items():
+        os.environ.setdefault(_name, _value)
+
+# Port 1 answers nobody: a command that needs the stack fails at once, and manage.py says what to do.
+_NOWHERE = "127.0.0.1:1"
+_database_url = env.str("DATABASE_URL", _stack.database_url if _stack else f"postgresql://nobody@{_NOWHERE}/none")
+REDIS_URL: str = env.str("REDIS_URL", _stack.redis_url if _stack else f"redis://{_NOWHERE}/0")
+
+
+def _database() -> dict[str, Any]:
+    database: dict[str, Any] = environ.Env.db_url_config(_database_url)
+    database["ENGINE"] = "django.db.backends.postgresql"
+    database["OPTIONS"] = {**database.get("OPTIONS", {}), "connect_timeout": 5}
+    if _stack or not EMBEDDED:  # a pool would try again for a while where nobody listens
+        pool = {"min_size": 0, "max_size": env.int("TOKENHUB_DB_POOL_MAX", 10), "timeout": 10}
+        database["OPTIONS"]["pool"] = pool
+    return database
+
+
+DATABASES = {"default": _database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+_secrets = state.load_secrets(state.data_dir()) if EMBEDDED else None
+
+
+def _secret(name: str, embedded: str | None, example: str) -> str:
+    value: str = env.str(name, "")
+    if value:
+        return value
+    if not EMBEDDED:
+        raise ImproperlyConfigured(f"{name} must be set when DATABASE_URL is. Make one with: {example}")
+    # Without a stack there is nothing to protect yet: a key for the life of this process will do.
+    return embedded or ""
+
+
+SECRET_KEY = _secret(
+    "TOKENHUB_SECRET_KEY",
+    _secrets.secret_key if _secrets else None,
+    "python -c 'import secrets; print(secrets.token_urlsafe(50))'",
+) or random_secrets.token_urlsafe(50)
+# The first key encrypts, every key decrypts: put a new one in front to rotate.
+TOKENHUB_ENCRYPTION_KEYS = (
+    _secret(
+        "TOKENHUB_ENCRYPTION_KEYS",
+        _secrets.encryption_key if _secrets else None,
+        "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'",
+    )
+    or Fernet.generate_key().decode()
+).split(",")
+
+# --- Django -----------------------------------------------------------------------------------------------------------
+DEBUG = env.bool("TOKENHUB_DEBUG", False)
+ALLOWED_HOSTS: list[str] = env.list(
+    "TOKENHUB_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if EMBEDDED else []
+)
+# The embedded stack speaks plain HTTP on loopback; everything else stands behind TLS.
+HTTPS = env.bool("TOKENHUB_HTTPS", not EMBEDDED)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = int(timedelta(days=365).total_seconds()) if HTTPS else 0
+SECURE_SSL_REDIRECT = False  # the proxy in front redirects; behind it, probes speak plain HTTP
+if env.bool("TOKENHUB_TRUST_FORWARDED_PROTO", False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("TOKENHUB_CSRF_TRUSTED_ORIGINS", default=[])
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+INSTALLED_APPS = [
+    "tokenhub",
+    "sync",
+    "registry",
+    "rest_framework",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "tokenhub.urls"
+WSGI_APPLICATION = "tokenhub.wsgi.application"
+APPEND_SLASH = True
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = env.path("TOKENHUB_STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))
+# The embedded stack serves the admin's files from the packages: nothing to collect first.
+WHITENOISE_USE_FINDERS = EMBEDDED or DEBUG or _stack is not None
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["registry.api.authentication.BearerKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "registry.api.problems.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+
+# --- logs: never a token, a key, an e-mail address or a phone number --------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("TOKENHUB_LOG_LEVEL", "INFO")},
+    "loggers": {
+        # httpx2 logs whole URLs at INFO, and Dataverse filters carry e-mail addresses.
+        "httpx2": {"level": "WARNING"},
+        "httpcore2": {"level": "WARNING"},
+    },
+}
+
+# --- Celery: carries nudges, nothing else -----------------------------------------------------------------------------
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "tokenhub"
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2}
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "sync.tasks.sweep", "schedule": timedelta(seconds=env.int("TOKENHUB_SWEEP_SECONDS", 10))},
+}
+CELERY_TIMEZONE = TIME_ZONE
+
+# --- tokenhub ---------------------------------------------------------------------------------------------------------
+# Hosts that secrets may be sent to; a leading dot means any host below it.
+TOKENHUB_CIJ_HOST_SUFFIXES: list[str] = env.list("TOKENHUB_CIJ_HOST_SUFFIXES", default=[".mkt.dynamics.com"])
+TOKENHUB_DATAVERSE_HOST_SUFFIXES: list[str] = env.list(
+    "TOKENHUB_DATAVERSE_HOST_SUFFIXES",
+    default=[".dynamics.com", ".crm.dynamics.cn", ".microsoftdynamics.us", ".appsplatform.us"],
+)
+TOKENHUB_LAST_SEEN_INTERVAL = timedelta(hours=env.int("TOKENHUB_LAST_SEEN_HOURS", 6))
+# A claim is ours for this long; a call's deadline stays well below it.
+TOKENHUB_LEASE = timedelta(seconds=env.int("TOKENHUB_LEASE_SECONDS", 60))
+TOKENHUB_CALL_DEADLINE = timedelta(seconds=env.int("TOKENHUB_CALL_DEADLINE_SECONDS", 30))
+# CI-J works a cleanup off after its 202; only then is it safe to register the next owner.
+TOKENHUB_CLEANUP_SETTLING = timedelta(seconds=env.float("TOKENHUB_CLEANUP_SETTLING_SECONDS", 5.0))
+TOKENHUB_HANDOVER_PATIENCE = timedelta(seconds=env.float("TOKENHUB_HANDOVER_PATIENCE_SECONDS", 30.0))
+TOKENHUB_PENDING_LIMIT = timedelta(hours=env.float("TOKENHUB_PENDING_LIMIT_HOURS", 24.0))
+TOKENHUB_EVENT_CONCURRENCY = env.int("TOKENHUB_EVENT_CONCURRENCY", 16)
