@@ -139,9 +139,8 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
-STATIC_ROOT = env.path("TOKENHUB_STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))
-# The embedded stack serves the admin's files from the packages: nothing to collect first.
-WHITENOISE_USE_FINDERS = EMBEDDED or DEBUG or _stack is not None
+# The admin's files are served straight from the packages: there is nothing to collect first.
+WHITENOISE_USE_FINDERS = True
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["registry.api.authentication.BearerKeyAuthentication"],

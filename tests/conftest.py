@@ -1,0 +1,86 @@
+"""What most tests need: an app with its keys, and a client that speaks the ingest API."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rest_framework.response import Response
+from rest_framework.test import APIClient
+
+from registry.models import DataverseEnvironment, MobileApp
+from registry.services.apps import create_app, create_dataverse
+from registry.services.keys import create_key
+from registry.states import Identity
+
+
+@pytest.fixture
+def environment(db: None) -> DataverseEnvironment:
+    return create_dataverse(
+        name="contoso",
+        url="https://contoso.crm4.dynamics.com",
+        tenant="contoso.onmicrosoft.com",
+        client_id=str(uuid.uuid4()),
+        client_secret="s3cret",
+    )
+
+
+@pytest.fixture
+def make_app(environment: DataverseEnvironment) -> Callable[..., MobileApp]:
+    def make(slug: str = "shop", **fields: Any) -> MobileApp:
+        defaults = {
+            "name": slug.title(),
+            "org_id": uuid.uuid4(),
+            "mobile_app_id": uuid.uuid4(),
+            "endpoint": "public-eur.mkt.dynamics.com",
+            "api_token": "an-api-token",
+            "dataverse": environment,
+            "identity": Identity.BACKEND,
+        }
+        return create_app(slug=slug, **{**defaults, **fields})
+
+    return make
+
+
+@pytest.fixture
+def app(make_app: Callable[..., MobileApp]) -> MobileApp:
+    return make_app()
+
+
+class Api:
+    """The ingest API as a client with one key sees it."""
+
+    def __init__(self, key: str = "") -> None:
+        self.client = APIClient()
+        if key:
+            self.client.credentials(HTTP_AUTHORIZATION=f"Bearer {key}")
+
+    def launch(self, **fields: Any) -> Response:
+        """Post a launch; what is not given is an Android phone of nobody's."""
+        body = {"installation_id": "phone-1", "platform": "android", "token": "token-1", **fields}
+        return self.post("devices", body)
+
+    def state(self, installation_id: str = "phone-1") -> str:
+        body = self.get(f"devices/{installation_id}").json()
+        return str(body["registration"]["state"])
+
+    def get(self, path: str) -> Response:
+        return self.client.get(f"/api/v1/{path}")
+
+    def post(self, path: str, body: Any = None) -> Response:
+        return self.client.post(f"/api/v1/{path}", body, format="json")
+
+    def delete(self, path: str) -> Response:
+        return self.client.delete(f"/api/v1/{path}")
+
+
+@pytest.fixture
+def server(app: MobileApp) -> Api:
+    """The customer's server: may name users."""
+    return Api(create_key(app=app, kind="server"))
+
+
+@pytest.fixture
+def mobile(app: MobileApp) -> Api:
+    """The mobile app itself."""
+    return Api(create_key(app=app, kind="mobile"))
