@@ -86,6 +86,8 @@ class Postgres:
         return [*_as_owner(self.folder), *guarded(server, self.stop_signal)]
 
     def ready(self) -> bool:
+        if not self._says_ready():
+            return False  # it would refuse us, and log that as an error
         try:
             with psycopg.connect(self.url, connect_timeout=5):
                 return True
@@ -95,6 +97,13 @@ class Postgres:
                     f"The database in {self.folder} does not take the password in secrets.json: they do not belong "
                     "together. Restore both from the same backup."
                 ) from error
+            return False
+
+    def _says_ready(self) -> bool:
+        try:
+            # The last line of this file is the server's status.
+            return (self.folder / "postmaster.pid").read_text().endswith("ready   \n")
+        except FileNotFoundError:
             return False
 
     def _initialise(self) -> None:

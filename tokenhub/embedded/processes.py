@@ -29,7 +29,7 @@ class Store(Protocol):
         """Make the folder ready for `argv`; `say` is told what a person should know. Raises StackError."""
 
     def argv(self) -> list[str]:
-        """The command that runs the server. It contains no secret."""
+        """The command that runs the server, `guarded`. It contains no secret."""
 
     def ready(self) -> bool:
         """Whether the server takes connections with the right password."""
@@ -39,7 +39,7 @@ class Store(Protocol):
         """Where clients find it, password included."""
 
 
-def guarded(argv: Sequence[str], death_signal: signal.Signals) -> list[str]:
+def guarded(argv: Sequence[str], death_signal: signal.Signals = signal.SIGTERM) -> list[str]:
     """`argv`, changed so that the process gets `death_signal` when its parent dies (where the system can do that)."""
     setpriv = _guarding_setpriv()
     if setpriv is None:

@@ -30,7 +30,7 @@ class StackError(Exception):
     """The embedded stack cannot do what was asked. The message is meant for the person at the terminal."""
 
 
-class AlreadyRunning(StackError):  # noqa: N818 - says what is the case, as FileExistsError does
+class AlreadyRunning(StackError):
     """Another `up` holds this data folder."""
 
 

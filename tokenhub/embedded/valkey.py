@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tokenhub.embedded.processes import guarded
 from tokenhub.embedded.state import StackError
@@ -58,11 +60,15 @@ class Valkey:
         return guarded([_program(), str(self.folder / "valkey.conf")], self.stop_signal)
 
     def ready(self) -> bool:
-        with redis.Redis.from_url(self.url, socket_timeout=5) as client:
+        with self._client(self.port) as client:
             try:
                 return bool(client.ping())
             except redis.ConnectionError:
                 return False
+
+    def _client(self, port: int) -> redis.Redis:
+        # Whoever asks does so again, or is glad to hear no: no retries in here, which take seconds.
+        return redis.Redis("127.0.0.1", port, password=self.password, socket_timeout=5, retry=Retry(NoBackoff(), 0))
 
     def _stop_left_over(self, say: Callable[[str], None]) -> None:
         """Where the system does not end a server together with its `up`, one of ours may live on its old port."""
@@ -70,7 +76,7 @@ class Valkey:
         if not config.exists():
             return
         port = next(int(line.split()[1]) for line in config.read_text().splitlines() if line.startswith("port "))
-        with redis.Redis(port=port, password=self.password, socket_timeout=5) as client:
+        with self._client(port) as client:
             try:
                 # Only one of ours takes the password.
                 client.ping()
