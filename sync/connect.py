@@ -25,7 +25,7 @@ def http_client() -> httpx2.Client:
 
 
 @cache
-def _credentials(authority: str, tenant: str, client_id: str, client_secret: str, resource: str) -> Credentials:
+def credentials(authority: str, tenant: str, client_id: str, client_secret: str, resource: str) -> Credentials:
     """Kept for the process, so that msal's token cache is; a changed secret makes new ones."""
     return Credentials(
         authority=authority, tenant=tenant, client_id=client_id, client_secret=client_secret, resource=resource
@@ -41,16 +41,14 @@ def cij(app: MobileApp) -> CijClient:
 
 
 def dataverse(environment: DataverseEnvironment) -> DataverseClient:
-    credentials = _credentials(
+    entra = credentials(
         environment.authority,
         environment.tenant,
         environment.client_id,
         environment.client_secret,
         environment.url,
     )
-    return DataverseClient(
-        http_client(), environment.url, token=credentials.token, forget=credentials.forget, deadline=deadline()
-    )
+    return DataverseClient(http_client(), environment.url, token=entra.token, forget=entra.forget, deadline=deadline())
 
 
 def tables(environment: DataverseEnvironment) -> dict[str, Table]:

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import phonenumbers
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from registry.services.errors import InvalidInput
 from registry.states import Platform
+
+# Addresses below .local and .test stand in Dataverse too; the library keeps this list to be changed.
+SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _APNS_TOKEN = re.compile(r"[0-9a-fA-F]{1,64}")
 _FCM_TOKEN = re.compile(r"[!-~]{1,300}")
@@ -37,13 +39,14 @@ def https_origin(field: str, text: str, suffixes: Sequence[str]) -> str:
 
 
 def email_address(field: str, text: str) -> str:
-    """Return the address without surrounding blanks. Raises InvalidInput."""
-    address = text.strip()
+    """Return the address in its normal form, any script allowed. Raises InvalidInput with the reason.
+
+    Only the form is checked, nothing is looked up: an address of a closed network is as good a key as any.
+    """
     try:
-        validate_email(address)
-    except ValidationError:
-        raise InvalidInput(field, "is not an e-mail address.") from None
-    return address
+        return validate_email(text.strip(), check_deliverability=False, globally_deliverable=False).normalized
+    except EmailNotValidError as error:
+        raise InvalidInput(field, f"is not an e-mail address: {error}") from None
 
 
 def phone_number(field: str, text: str, region: str = "") -> str:

@@ -103,7 +103,7 @@ def test_bad_values_are_named(changes: dict[str, Any], message: str) -> None:
 def test_a_taken_slug_and_an_unknown_app_are_told() -> None:
     create_dataverse()
     create_app()
-    with pytest.raises(CommandError, match="--slug: .*already exists"):
+    with pytest.raises(CommandError, match=r"--slug: .*already exists"):
         create_app()
-    with pytest.raises(CommandError, match="no app 'shoop'. Known apps: shop"):
+    with pytest.raises(CommandError, match=r"no app 'shoop'\. Known apps: shop"):
         run("create_key", "--app", "shoop", "--kind", "server")

@@ -1,0 +1,23 @@
+"""`manage.py resume_app`: end an app's pauses by hand, once what caused them is mended."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from registry.management.base import JsonCommand, app_by_slug
+from sync import pauses
+
+
+class Command(JsonCommand):
+    help = "End the pauses of an app and of its Dataverse environment. What waited goes on with the next sweep."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument("--app", required=True, help="the app's slug")
+
+    def act(self, **options: Any) -> dict[str, Any]:
+        app = app_by_slug(options["app"])
+        return {"app": app.slug, "resumed": any([pauses.resume(app), pauses.resume(app.dataverse)])}
+
+    def say(self, result: dict[str, Any]) -> str:
+        return f"{result['app']} resumed." if result["resumed"] else f"{result['app']} was not paused."

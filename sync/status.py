@@ -1,0 +1,68 @@
+"""How the queues stand: for `manage.py sync_status`, and whoever asks at 3 a.m."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Count, Min, Q, QuerySet
+from django.utils import timezone
+
+from registry.models import DataverseMapping, Device, InteractionEvent, MobileApp, Pause, Registration
+from registry.states import EventState, MappingState, RegistrationState, Step
+
+
+@dataclass(frozen=True)
+class AppStatus:
+    """One app's queues. Ages are in seconds; None where nothing waits."""
+
+    app: str
+    devices: int
+    mappings: dict[str, int]
+    registrations: dict[str, int]
+    events: dict[str, int]
+    oldest_due: dict[str, float | None]
+    pauses: list[dict[str, str]]
+
+
+def app_status(app: MobileApp) -> AppStatus:
+    """The app's queues as they stand now."""
+    now = timezone.now()
+    registrations = Registration.objects.filter(app=app)
+    mappings = DataverseMapping.objects.filter(user__app=app)
+    events = InteractionEvent.objects.filter(app=app)
+    oldest = {"map": _oldest(mappings, now)}
+    oldest |= {step.value: _oldest(registrations.filter(step=step), now) for step in Step}
+    oldest["relay"] = _oldest(events, now)
+    return AppStatus(
+        app=app.slug,
+        devices=Device.objects.filter(app=app, retired_at__isnull=True).count(),
+        mappings=_counts(mappings, MappingState.values),
+        registrations=_counts(registrations, RegistrationState.values),
+        events=_counts(events, EventState.values),
+        oldest_due=oldest,
+        pauses=[_pause(pause) for pause in Pause.objects.filter(Q(app=app) | Q(environment=app.dataverse_id))],
+    )
+
+
+def _counts(
+    rows: QuerySet[DataverseMapping] | QuerySet[Registration] | QuerySet[InteractionEvent], states: list[str]
+) -> dict[str, int]:
+    found = dict(rows.order_by().values_list("state").annotate(Count("pk")))
+    return {state: found.get(state, 0) for state in states}
+
+
+def _oldest(
+    queue: QuerySet[DataverseMapping] | QuerySet[Registration] | QuerySet[InteractionEvent], now: datetime
+) -> float | None:
+    due = queue.filter(due_at__lte=now).aggregate(due=Min("due_at"))["due"]
+    return None if due is None else round((now - due).total_seconds(), 1)
+
+
+def _pause(pause: Pause) -> dict[str, str]:
+    return {
+        "subject": f"app {pause.app}" if pause.app else f"Dataverse environment {pause.environment}",
+        "platform": pause.platform,
+        "reason": pause.get_reason_display(),
+        "detail": pause.detail,
+        "since": pause.created_at.isoformat(timespec="seconds"),
+        "next_probe": pause.until.isoformat(timespec="seconds"),
+    }

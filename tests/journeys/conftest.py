@@ -1,0 +1,3 @@
+from tests.sandbox_process import sandbox, world
+
+__all__ = ["sandbox", "world"]
