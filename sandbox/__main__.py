@@ -3,8 +3,10 @@
 import argparse
 import asyncio
 import fcntl
+import os
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from sandbox.files import DamagedError
 from sandbox.identity import Identity
@@ -23,19 +25,23 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     folder = options.data.resolve()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Held until the process ends: two programs must not share one memory.
-    with (folder / "lock").open("w") as lock:
+    # Held until the process ends: two programs must not share one memory. What is in it outlives a run that was killed.
+    with (folder / "lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return _fail(f"another sandbox is running on {folder}")
+        lock.seek(0)
+        if lock.read():
+            sys.stderr.write("The last run did not end cleanly: what it took in after its start is lost.\n")
         try:
-            return _run(folder, options.host, options.port)
+            _run(folder, options.host, options.port, lock)
         except (DamagedError, OSError) as error:
             return _fail(str(error))
+    return 0
 
 
-def _run(folder: Path, host: str, port: int) -> int:
+def _run(folder: Path, host: str, port: int, lock: TextIO) -> None:
     identity = Identity.of(folder)
     memory = Memory()
     restore(memory, folder)
@@ -44,8 +50,11 @@ def _run(folder: Path, host: str, port: int) -> int:
     if bound != identity.port:
         identity = identity.with_port(bound)
         identity.keep(folder)
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
     asyncio.run(serve(folder, identity, memory, listener))
-    return 0
+    lock.truncate(0)
 
 
 def _fail(message: str) -> int:

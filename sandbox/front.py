@@ -70,7 +70,8 @@ class Front:
 
     def _handle(self, call: Incoming, handler: Handler, refusal: Answer | None, fault: str | None = None) -> Answer:
         # Whatever was due before this call has taken effect before it.
-        self._memory.cij.work_off(time.time())
+        call.at = time.time()
+        self._memory.cij.work_off(call.at)
         call.seq = self._memory.journal.next()
         if refusal is not None:
             answer = refusal
@@ -84,7 +85,7 @@ class Front:
 
     def _note(self, call: Incoming, status: int | None, fault: str | None) -> None:
         self._memory.journal.calls.append(
-            Call(call.seq, time.time(), call.kind, call.org_id, call.mobile_app_id, status, call.items, fault)
+            Call(call.seq, call.at, call.kind, call.org_id, call.mobile_app_id, status, call.items, fault)
         )
 
     async def _play(self, action: Action, name: str, call: Incoming, handle: Callable[[], Answer]) -> Response:
@@ -92,7 +93,7 @@ class Front:
         await asyncio.sleep(action.delay)
         if action.drop_connection == "before" or (action.status is not None and not action.handled):
             dropped = action.drop_connection == "before"
-            call.seq = self._memory.journal.next()
+            call.seq, call.at = self._memory.journal.next(), time.time()
             self._note(call, None if dropped else action.status, name)
             return Dropped(None) if dropped else _response(_stated(action))
         answer = handle()

@@ -77,10 +77,8 @@ def bind(host: str, port: int, preferred: int) -> socket.socket:
 
 
 def restore(memory: Memory, folder: Path) -> None:
-    """Load what the last run held; DamagedError where the snapshot is no good. Warns where the last run was killed."""
+    """Load what the last run held; DamagedError where the snapshot is no good."""
     path = folder / "snapshot.json"
-    if (folder / "sandbox.json").exists():
-        sys.stderr.write("The last run did not end cleanly: what it held since the snapshot before it is lost.\n")
     data = read_snapshot(path)
     if data is None:
         return
@@ -95,18 +93,28 @@ async def serve(folder: Path, identity: Identity, memory: Memory, listener: sock
     ca, ca_file = tls.authority(folder)
     context = tls.server_context(ca)
     server, listening = _server(memory, identity, context)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: setattr(server, "should_exit", True))
+        loop.add_signal_handler(number, stop)
     sender = Sender(memory)
     helpers = [asyncio.create_task(_tick(memory, sender)), asyncio.create_task(sender.run())]
-    helpers.append(asyncio.create_task(_announce(folder, identity, ca_file, listening)))
-    await server.serve(sockets=[listener])
     for task in helpers:
+        # They run for ever: one that ends has failed, and a sandbox without it would mislead.
+        task.add_done_callback(stop)
+    announcement = asyncio.create_task(_announce(folder, identity, ca_file, listening))
+    await server.serve(sockets=[listener])
+    for task in (*helpers, announcement):
         task.cancel()
-    await asyncio.gather(*helpers, return_exceptions=True)
+    ended = await asyncio.gather(*helpers, announcement, return_exceptions=True)
     write_snapshot(folder / "snapshot.json", memory.dump())
     (folder / "sandbox.json").unlink(missing_ok=True)
+    for outcome in ended:
+        if isinstance(outcome, Exception):
+            raise outcome
 
 
 def _server(memory: Memory, identity: Identity, context: ssl.SSLContext) -> tuple[Server, asyncio.Event]:

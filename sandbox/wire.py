@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 class Incoming:
     """One call, its body read. `host` is the authority that the client addressed, e.g. `localhost:20443`.
 
-    The handler fills `org_id`, `mobile_app_id` and `items` for the journal; `seq` is the call's number in it.
+    The handler fills `org_id`, `mobile_app_id` and `items` for the journal; `seq` and `at` are
+    the call's number and time in it.
     """
 
     kind: str
@@ -24,6 +25,7 @@ class Incoming:
     headers: Mapping[str, str]
     body: bytes
     seq: int = 0
+    at: float = 0.0
     org_id: str | None = None
     mobile_app_id: str | None = None
     items: tuple[tuple[str | None, str | None], ...] = ()

@@ -1,7 +1,6 @@
 """The calls of CI-J's push API."""
 
 import hmac
-import time
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -134,7 +133,7 @@ def _register_one(memory: Memory, call: Incoming, headers: _Headers, row: Any) -
             callback_headers=headers.callback_headers or None,
             api_token=device.api_token if headers.callback_url else None,
         )
-        memory.cij.accept(work, time.time() + memory.settings.processing_delay)
+        memory.cij.accept(work, call.at + memory.settings.processing_delay)
     return request_id
 
 
@@ -142,7 +141,7 @@ def _clean_up(memory: Memory, call: Incoming, requests: list[check.Cleanup]) -> 
     valid = [_known(memory, call, request) for request in requests]
     if not all(valid) and memory.settings.unauthorized_cleanup == "refuse":
         raise check.bad_request("The ApiToken is not valid.")
-    due = time.time() + memory.settings.cleanup_delay
+    due = call.at + memory.settings.cleanup_delay
     for request, is_valid in zip(requests, valid, strict=True):
         if is_valid:
             work = Wanted(request.mobile_app_id, request.user_id, request.token, None, call_seq=call.seq)
