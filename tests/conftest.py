@@ -47,7 +47,7 @@ def app(make_app: Callable[..., MobileApp]) -> MobileApp:
 
 
 class Api:
-    """The ingest API as a client with one key sees it. Answers are Django's test responses, which have no public type."""
+    """The ingest API as a client with one key sees it. Answers are test responses, whose type is not public."""
 
     def __init__(self, key: str = "") -> None:
         self.client = APIClient()

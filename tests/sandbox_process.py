@@ -88,6 +88,7 @@ def world(
     sandbox.settings(processing_delay=0.05, cleanup_delay=0.05)
     settings.TOKENHUB_CIJ_HOST_SUFFIXES = settings.TOKENHUB_DATAVERSE_HOST_SUFFIXES = ["localhost"]
     settings.TOKENHUB_CLEANUP_SETTLING = timedelta(seconds=0.3)
+    settings.TOKENHUB_HANDOVER_PATIENCE = timedelta(seconds=1)
     monkeypatch.setenv("SSL_CERT_FILE", sandbox.ca_file)
     monkeypatch.setattr(policy, "FIRST_POLL", timedelta(seconds=0.2))
     connect.http_client.cache_clear()

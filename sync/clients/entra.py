@@ -42,8 +42,8 @@ class Credentials:
         with self._lock:
             try:
                 answer = self._app().acquire_token_for_client(scopes=[self._scope])
-            except (requests.RequestException, ValueError) as error:
-                # msal reports an authority that does not answer as it should with a ValueError.
+            except (requests.RequestException, msal.exceptions.MsalError, ValueError, KeyError) as error:
+                # An authority that does not answer as it should shows as any of these.
                 raise Unavailable(f"Entra sign-in: {type(error).__name__}") from None
         if isinstance(answer, dict) and isinstance(token := answer.get("access_token"), str):
             return token

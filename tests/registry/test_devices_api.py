@@ -3,6 +3,7 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from registry.models import DataverseMapping, Device, MobileApp, MobileUser
 from registry.services.keys import create_key
@@ -22,7 +23,7 @@ def test_a_first_launch_creates_the_device(server: Api) -> None:
 
 
 def test_a_repeated_launch_changes_nothing_and_reads_once(
-    server: Api, django_assert_num_queries: Callable[..., object]
+    server: Api, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     server.launch(user=ANNA)
     revision = Device.objects.get().revision

@@ -1,0 +1,118 @@
+"""The table of transitions, row by row."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from registry.models import Registration
+from sync import policy
+from sync.clients.cij import Outcome, Status
+
+NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+PATIENCE = timedelta(seconds=30)
+REQUEST = uuid.UUID(int=1)
+
+
+def row(**fields: Any) -> Registration:
+    values = {
+        "state": "sent",
+        "desired": True,
+        "maybe_held": True,
+        "request_id": REQUEST,
+        "sent_at": NOW - timedelta(seconds=10),
+        "desired_changed_at": NOW - timedelta(seconds=10),
+        "undecided_until": NOW + timedelta(hours=24),
+        **fields,
+    }
+    return Registration(**values)
+
+
+def failed(reason: str) -> Outcome:
+    return Outcome(Status.FAILED, reason)
+
+
+PENDING = Outcome(Status.PENDING)
+SUCCESS = Outcome(Status.SUCCESS)
+EARLY_CLEANED = {"desired": False, "cleaned_at": NOW - timedelta(seconds=1)}
+
+
+@pytest.mark.parametrize(
+    ("before", "outcome", "after"),
+    [
+        ({}, SUCCESS, {"state": "registered", "due_at": None, "request_id": None}),
+        ({}, failed("DuplicateExists"), {"state": "registered", "due_at": None}),
+        ({"desired": False}, SUCCESS, {"state": "registered", "due_at": NOW}),
+        ({}, failed(" DryRunSendingFailed "), {"state": "failed", "maybe_held": False, "due_at": None}),
+        (
+            {},
+            failed("Sending a test invisible notification failed. Check the token."),
+            {"state": "failed", "reason": "DryRunSendingFailed"},
+        ),
+        ({}, failed("DeviceTokenTooLong"), {"state": "failed", "reason": "DeviceTokenTooLong"}),
+        ({"desired": False}, failed("DryRunSendingFailed"), {"state": "failed", "due_at": NOW}),
+        ({}, failed("FailedToStoreDevice"), {"state": "ready", "maybe_held": False, "attempts": 1}),
+        ({}, failed("ApiTokenNotValid"), {"state": "ready"}),
+        ({}, failed("Provided API token is not valid"), {"state": "ready"}),
+        ({}, failed("Something new"), {"state": "ready", "detail": "Something new"}),
+        # Cleaned up while it was undecided: whatever the outcome, once more.
+        (EARLY_CLEANED, SUCCESS, {"state": "retiring", "cleaned_at": None, "request_id": None, "due_at": NOW}),
+        (EARLY_CLEANED, failed("DryRunSendingFailed"), {"state": "retiring"}),
+        ({**EARLY_CLEANED, "desired": True}, SUCCESS, {"state": "retiring", "due_at": NOW}),
+        ({**EARLY_CLEANED, "undecided_until": NOW}, PENDING, {"state": "retiring", "request_id": None}),
+        # Pending: polled later, at half its age.
+        ({}, PENDING, {"due_at": NOW + timedelta(seconds=5)}),
+        ({"sent_at": NOW}, PENDING, {"due_at": NOW + timedelta(seconds=1)}),
+        ({"sent_at": NOW - timedelta(hours=5)}, PENDING, {"due_at": NOW + timedelta(minutes=15)}),
+        # Somebody waits for the token: polled until the patience ends, then cleaned up early, the request kept.
+        ({"desired": False, "sent_at": NOW - timedelta(hours=5)}, PENDING, {"due_at": NOW + timedelta(seconds=20)}),
+        ({"desired": False, "desired_changed_at": NOW - PATIENCE}, PENDING, {"state": "retiring", "due_at": NOW}),
+        # Pending beyond the limit.
+        ({"undecided_until": NOW}, PENDING, {"state": "ready", "rounds": 1, "due_at": NOW}),
+        ({"undecided_until": NOW, "rounds": 2}, PENDING, {"state": "failed", "reason": "Unknown", "maybe_held": True}),
+    ],
+)
+def test_what_an_outcome_makes_of_a_registration(
+    before: dict[str, Any], outcome: Outcome, after: dict[str, Any]
+) -> None:
+    change = policy.confirmed(row(**before), outcome, NOW, PATIENCE)
+    assert {name: change[name] for name in after} == after
+
+
+def test_an_early_cleanup_keeps_the_request_to_ask_about() -> None:
+    change = policy.still_pending(row(desired=False, desired_changed_at=NOW - PATIENCE), NOW, PATIENCE)
+    assert "request_id" not in change
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"desired": False, "request_id": None, "undecided_until": None}, {"state": "retired", "due_at": None}),
+        ({"desired": True, "request_id": None}, {"state": "ready", "due_at": NOW}),
+        ({"desired": False}, {"state": "sent"}),  # cleaned up early: ask again
+        (
+            {"desired": False, "request_id": None},
+            {"state": "retired", "due_at": NOW + timedelta(hours=24)},  # an answer was lost: clean up once more
+        ),
+    ],
+)
+def test_a_settled_cleanup_frees_the_token(before: dict[str, Any], after: dict[str, Any]) -> None:
+    change = policy.settled(row(state="retiring", **before), NOW)
+    assert change["maybe_held"] is False
+    assert {name: change[name] for name in after} == after
+
+
+def test_a_registration_without_an_answer_is_given_time_before_it_is_cleaned_up() -> None:
+    wanted = policy.unanswered(row(), "x", NOW, PATIENCE)
+    assert wanted["due_at"] < NOW + timedelta(seconds=2)
+    unwanted = policy.unanswered(row(desired=False), "x", NOW, PATIENCE)
+    assert unwanted["due_at"] == NOW + timedelta(seconds=20)
+
+
+def test_transport_errors_back_off_from_one_to_thirty_seconds_then_to_fifteen_minutes() -> None:
+    delays = [policy.backoff(attempt).total_seconds() for attempt in range(60)]
+    assert 0.75 <= delays[0] <= 1.25
+    assert all(22 <= delay <= 38 for delay in delays[6:20])
+    assert sum(delays[:24]) == pytest.approx(600, rel=0.3)
+    assert all(800 <= delay <= 1000 for delay in delays[30:])
