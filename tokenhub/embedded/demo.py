@@ -21,7 +21,6 @@ class Demo:
     """The sandbox of one data folder, and what was seeded for it."""
 
     data: Path
-    port: int
 
     @property
     def description(self) -> Path:
@@ -34,16 +33,12 @@ class Demo:
         return self.data / "demo.seed.json"
 
     def argv(self) -> list[str]:
-        """The command that runs the sandbox. Forgets the description that an earlier one left."""
-        self.description.parent.mkdir(mode=0o700, exist_ok=True)
-        self.description.unlink(missing_ok=True)
-        return guarded(
-            [sys.executable, "-m", "sandbox", "--data", str(self.description.parent), "--port", str(self.port)]
-        )
+        """The command that runs the sandbox. It remembers its port by itself."""
+        return guarded([sys.executable, "-m", "sandbox", "--data", str(self.description.parent), "--port", "0"])
 
-    def ready(self) -> bool:
-        """Whether the sandbox has described itself."""
-        return self.description.exists()
+    def ready(self, pid: int) -> bool:
+        """Whether the sandbox of that process has described itself; one that was killed leaves its description."""
+        return self.description.exists() and _read(self.description).get("pid") == pid
 
     def environment(self) -> dict[str, str]:
         """What makes tokenhub trust the sandbox as it trusts Microsoft: its CA and its host, and nothing else."""
@@ -55,8 +50,9 @@ class Demo:
         }
 
     def admin_password(self) -> str | None:
-        """The password of the seeded admin; None before the first seed."""
-        return str(_read(self.seed)["admin"]["password"]) if self.seed.exists() else None
+        """The password of the admin that the seed made; None if it made none yet."""
+        password: str | None = _read(self.seed)["admin"]["password"] if self.seed.exists() else None
+        return password
 
     def publish(self) -> None:
         """Tell whoever waits for it that the demo app can be used."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from tokenhub.embedded import ports, state
+from tokenhub.embedded import ports, schema, state
 from tokenhub.embedded.demo import Demo
 from tokenhub.embedded.output import Output
 from tokenhub.embedded.postgres import Postgres
@@ -48,7 +48,8 @@ def up(options: Options, stream: TextIO) -> None:
         stack = _Stack(options, output, supervisor)
         try:
             stack.start()
-            supervisor.watch()
+            while True:
+                stack.look_after()
         except StopRequested:
             pass  # what anybody may want at any time
         finally:
@@ -64,15 +65,17 @@ class _Stack:
         self._host = options.host
         self._output = output
         self._supervisor = supervisor
+        self._env: Mapping[str, str] = {}
         self._ports = _RememberedPorts(options.data / "ports.json")
         self._port = self._ports.choose("web", options.host) if options.port == 0 else _free(options.port, options.host)
-        self._demo = Demo(options.data, self._ports.choose("sandbox")) if options.sandbox else None
+        self._demo = Demo(options.data) if options.sandbox else None
+        self._seeded = 0  # the process number of the sandbox that knows the demo app
 
     def start(self) -> None:
         """Start everything, and return when it is ready."""
         # What a killed `up` left would mislead.
         state.forget_running(self._data)
-        Demo(self._data, 0).withdraw()
+        Demo(self._data).withdraw()
         if self._demo:
             # It needs nothing and takes its time, so it goes first.
             self._supervisor.start(Program("sandbox", self._demo.argv(), cwd=REPOSITORY))
@@ -80,15 +83,26 @@ class _Stack:
         environment = self._environment()
         here = Running(os.getpid(), urls["DATABASE_URL"], urls["REDIS_URL"], self._url, environment)
         state.write_running(self._data, here)
-        env = os.environ | environment | {"TOKENHUB_DATA": str(self._data), "PYTHONUNBUFFERED": "1"}
-        self._supervisor.run(_manage("migrate", "--noinput", env=env))
-        for program in self._services(env):
-            self._supervisor.start(program)
-        password = self._seed(env)
+        self._env = os.environ | environment | {"TOKENHUB_DATA": str(self._data), "PYTHONUNBUFFERED": "1"}
+        if not schema.is_current(urls["DATABASE_URL"]):
+            self._supervisor.run(self._manage("migrate", "--noinput"))
+        web, worker, beat = self._services()
+        self._supervisor.start(web)
+        self._supervisor.start(worker)
+        password = self._seed()
         self._supervisor.wait(self._answers, name="web", timeout=60)
+        # Nobody waits for the first sweep, so beat does not compete with those who are waited for.
+        self._supervisor.start(beat)
         if self._demo:
             self._demo.publish()
         self._greet(password)
+
+    def look_after(self) -> None:
+        """What there is to do a few times a second. Raises StackError and StopRequested, see Supervisor."""
+        self._supervisor.tick()
+        if self._sandbox_is_new():
+            # The one before it was killed, and what it knew is lost.
+            self._seed()
 
     def stop(self) -> None:
         """End everything; what points others to it goes first."""
@@ -127,35 +141,53 @@ class _Stack:
             environment |= dict.fromkeys(("TOKENHUB_SECRET_KEY", "TOKENHUB_ENCRYPTION_KEYS"), "")
         environment = {name: os.environ.get(name, value) for name, value in environment.items()}
         if self._demo:
-            self._supervisor.wait(self._demo.ready, name="sandbox", timeout=60)
+            self._supervisor.wait(self._sandbox_is_new, name="sandbox", timeout=60)
             environment |= self._demo.environment()
         return environment
 
-    def _services(self, env: Mapping[str, str]) -> list[Program]:
+    def _services(self) -> list[Program]:
         schedule = self._data / "beat" / "schedule"
         schedule.parent.mkdir(mode=0o700, exist_ok=True)
+        threads = min(8, 2 * (os.cpu_count() or 1) + 1)  # granian thinks more unwise
         web = ["granian", "--interface", "wsgi", "--host", self._host, "--port", str(self._port), "--no-ws"]
-        web += ["--workers", "1", "--blocking-threads", "8", "--workers-kill-timeout", "5", "tokenhub.wsgi:application"]
-        worker = ["celery", "-A", "tokenhub", "worker", "--pool", "prefork", "--concurrency", "4", "--loglevel", "INFO"]
+        web += ["--workers", "1", "--blocking-threads", str(threads), "--workers-kill-timeout", "5"]
+        celery = ["celery", "--quiet", "-A", "tokenhub"]
+        worker = [*celery, "worker", "--pool", "prefork", "--concurrency", "4", "--loglevel", "INFO"]
         worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        beat = ["celery", "-A", "tokenhub", "beat", "--loglevel", "INFO", "--schedule", str(schedule)]
-        modules = {"web": web, "worker": worker, "beat": beat}
-        # A worker finishes the tasks that it has begun: it gets more time than the others.
-        patience = {"worker": 30}
+        beat = [*celery, "beat", "--loglevel", "INFO", "--schedule", str(schedule)]
         return [
-            Program(name, guarded([sys.executable, "-m", *words]), env, REPOSITORY, patience=patience.get(name, 10))
-            for name, words in modules.items()
+            self._service("web", [*web, "tokenhub.wsgi:application"]),
+            # It finishes the tasks that it has begun.
+            self._service("worker", worker, patience=30),
+            self._service("beat", beat),
         ]
 
-    def _seed(self, env: Mapping[str, str]) -> str | None:
+    def _service(self, name: str, words: list[str], patience: float = 10) -> Program:
+        # Celery warns of root's privileges; whoever runs `up` as root knows.
+        python = [sys.executable, "-W", "ignore:You're running the worker with superuser privileges", "-m"]
+        return Program(name, guarded([*python, *words]), self._env, REPOSITORY, patience=patience)
+
+    def _seed(self) -> str | None:
         """Make or renew the demo app. Returns the admin's password if this made it."""
         if not self._demo:
             return None
+        self._seeded = self._supervisor.pid("sandbox")
         before = self._demo.admin_password()
         files = ("--sandbox", str(self._demo.description), "--out", str(self._demo.seed))
-        self._supervisor.run(_manage("seed_sandbox", *files, "--url", self._url, env=env))
+        self._supervisor.run(self._manage("seed_sandbox", *files, "--url", self._url))
         after = self._demo.admin_password()
         return after if after != before else None
+
+    def _sandbox_is_new(self) -> bool:
+        """Whether a sandbox runs that does not know the demo app yet."""
+        if not self._demo:
+            return False
+        pid = self._supervisor.pid("sandbox")
+        return pid != self._seeded and self._demo.ready(pid)
+
+    def _manage(self, command: str, *words: str) -> Program:
+        argv = [sys.executable, str(REPOSITORY / "manage.py"), command, *words]
+        return Program(command, guarded(argv), self._env, REPOSITORY)
 
     @property
     def _url(self) -> str:
@@ -218,8 +250,3 @@ def _free(port: int, host: str) -> int:
     raise StackError(
         f"Port {port} on {host} is in use. Stop what uses it, or choose another: --port 0 finds a free one."
     )
-
-
-def _manage(command: str, *words: str, env: Mapping[str, str]) -> Program:
-    argv = [sys.executable, str(REPOSITORY / "manage.py"), command, *words]
-    return Program(command, guarded(argv), env, REPOSITORY)

@@ -17,7 +17,7 @@ from tokenhub.embedded.output import Output
 from tokenhub.embedded.processes import exit_words, kill_group, spawn
 from tokenhub.embedded.state import StackError
 
-_TICK = 0.1
+_TICK = 0.05
 
 
 class StopRequested(Exception):
@@ -86,11 +86,13 @@ class Supervisor:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def start(self, program: Program) -> subprocess.Popen[bytes]:
+    def start(self, program: Program) -> None:
         """Start a program and keep it running from now on."""
-        child = self._spawn(program)
-        self._children[program.name] = child
-        return child.process
+        self._children[program.name] = self._spawn(program)
+
+    def pid(self, name: str) -> int:
+        """The number of the process of that name, which changes when it is started again."""
+        return self._children[name].process.pid
 
     def run(self, program: Program) -> None:
         """Run a program to its end. Raises StackError if it fails, StopRequested if that comes first."""
@@ -98,7 +100,6 @@ class Supervisor:
         try:
             while child.process.poll() is None:
                 self.tick()
-                time.sleep(_TICK / 5)
         finally:
             self._end(child)
         if code := child.process.returncode:
@@ -114,19 +115,13 @@ class Supervisor:
             self.tick()
             if time.monotonic() > deadline:
                 raise StackError(f"{name} was not ready after {timeout:.0f} s.")
-            time.sleep(_TICK / 5)
-
-    def watch(self) -> None:
-        """Look after the children until a stop is wanted. Raises StackError when one is given up."""
-        try:
-            while True:
-                self.tick()
-                time.sleep(_TICK)
-        except StopRequested:
-            return
 
     def tick(self) -> None:
-        """Look after every child once. Raises StackError when one is given up, StopRequested when a stop is wanted."""
+        """Look after every child once, and rest a moment.
+
+        Raises StackError when a child is given up, StopRequested when a stop is wanted.
+        """
+        time.sleep(_TICK)
         if self._requests:
             raise StopRequested
         now = time.monotonic()
@@ -178,7 +173,7 @@ class Supervisor:
                 if time.monotonic() - started > patience:
                     self._output.line("up", f"{program.name} does not end: killing it")
                     break
-                time.sleep(_TICK / 5)
+                time.sleep(_TICK)
         kill_group(process)
         process.wait()
         # Its last lines; a stranger that inherited the pipe must not hold us up.
