@@ -77,6 +77,7 @@ def run(step: str, mark: str) -> None:
         more = STEPS[step]()
         worked += more
     if worked:
+        logger.info("%s: %d rows", step, worked)
         for follower in FOLLOWERS[step]:
             nudge(follower)
     if more:

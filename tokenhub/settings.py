@@ -162,6 +162,10 @@ LOGGING = {
         # httpx2 logs whole URLs at INFO, and Dataverse filters carry e-mail addresses.
         "httpx2": {"level": "WARNING"},
         "httpcore2": {"level": "WARNING"},
+        # Two lines for every nudge would bury what the steps say they did.
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
     },
 }
 

@@ -1,0 +1,85 @@
+"""Settings: documented, and closed where they are missing."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
+    source = "".join(path.read_text() for path in [ROOT / "tokenhub/settings.py", ROOT / "tokenhub/embedded/state.py"])
+    used = set(re.findall(r'"((?:TOKENHUB_[A-Z_]+)|DATABASE_URL|REDIS_URL)"', source))
+    documented = set(re.findall(r"^\| `([A-Z_]+)` ", (ROOT / "docs/settings.md").read_text(), re.MULTILINE))
+    assert documented - {"SSL_CERT_FILE"} == used
+
+
+def check(**environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("TOKENHUB_", "DATABASE", "REDIS"))
+    }
+    return subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy"],
+        cwd=ROOT,
+        env={**clean, "TOKENHUB_DATA": "/nonexistent", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+EXTERNAL = {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL")}  # the test run's own stores
+SECRETS = {"TOKENHUB_SECRET_KEY": "k" * 60, "TOKENHUB_ENCRYPTION_KEYS": "A" * 43 + "="}
+
+
+@pytest.mark.parametrize("missing", sorted(SECRETS))
+def test_outside_the_embedded_stack_no_secret_has_a_default(missing: str) -> None:
+    given = {name: value for name, value in SECRETS.items() if name != missing}
+    result = check(**EXTERNAL, **given)
+    assert result.returncode != 0
+    assert f"{missing} must be set when DATABASE_URL is. Make one with:" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "code"),
+    [
+        ("TOKENHUB_ENCRYPTION_KEYS", "short", "tokenhub.E001"),
+        ("TOKENHUB_CIJ_HOST_SUFFIXES", "https://x.example", "tokenhub.E002"),
+        ("TOKENHUB_DATAVERSE_HOST_SUFFIXES", ".com", "tokenhub.E003"),
+        ("TOKENHUB_CALL_DEADLINE_SECONDS", "60", "tokenhub.E004"),
+        ("TOKENHUB_DEBUG", "true", "tokenhub.E005"),
+    ],
+)
+def test_a_bad_setting_is_named_with_a_hint(setting: str, value: str, code: str) -> None:
+    result = check(**EXTERNAL, **{**SECRETS, "TOKENHUB_ALLOWED_HOSTS": "push.example.com", setting: value})
+    assert result.returncode != 0
+    assert code in result.stderr
+    assert "HINT" in result.stderr
+
+
+def test_good_settings_pass_all_checks_for_deployment() -> None:
+    result = check(**EXTERNAL, **SECRETS, TOKENHUB_ALLOWED_HOSTS="push.example.com")
+    assert (result.returncode, result.stderr.count("ERROR")) == (0, 0), result.stderr
+
+
+def test_a_command_that_needs_the_stack_says_that_it_is_not_running(tmp_path: Path) -> None:
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("TOKENHUB_", "DATABASE", "REDIS"))
+    }
+    result = subprocess.run(
+        [sys.executable, "manage.py", "sync_status"],
+        cwd=ROOT,
+        env={**clean, "TOKENHUB_DATA": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "The embedded stack is not running" in result.stderr
+    assert str(tmp_path) in result.stderr
+    assert "Traceback" not in result.stderr
