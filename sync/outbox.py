@@ -118,8 +118,8 @@ def write(changes: Sequence[tuple[Registration, Change]]) -> None:
 
 
 def next_due(queue: QuerySet[Any]) -> datetime | None:
-    """When the next row of a queue is due."""
-    found: datetime | None = queue.filter(due_at__isnull=False).aggregate(due=Min("due_at"))["due"]
+    """When the next row of a queue falls due. What is due already and was not taken is leased, paused or blocked."""
+    found: datetime | None = queue.filter(due_at__gt=timezone.now()).aggregate(due=Min("due_at"))["due"]
     return found
 
 

@@ -90,9 +90,8 @@ def _nudge_when_due(step: str) -> None:
     due = DUE[step]()
     if due is not None:
         wait = (due - timezone.now()).total_seconds()
-        # What is due and was not taken is in another's hands, paused or blocked: not worth spinning for.
-        if 0 < wait < SOON:
-            nudge(step, wait + 0.05)
+        if wait < SOON:
+            nudge(step, max(wait, 0.0) + 0.05)
 
 
 def _each_app(run_batch: Callable[[MobileApp], int]) -> Callable[[], int]:
