@@ -242,10 +242,12 @@ class _RememberedPorts:
 
 def _free(port: int, host: str) -> int:
     """The port itself. Raises StackError when it is taken or cannot be had."""
+    if port not in range(1, 65536):
+        raise StackError(f"{port} is not a port: one from 1 to 65535 can be listened on.")
     try:
         if ports.is_free(port, host):
             return port
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise StackError(f"Port {port} on {host} cannot be listened on: {error}.") from error
     raise StackError(
         f"Port {port} on {host} is in use. Stop what uses it, or choose another: --port 0 finds a free one."
