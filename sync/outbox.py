@@ -71,6 +71,8 @@ class Lease:
 
 def claim(app: MobileApp, step: Step, limit: int = BATCH) -> Lease:
     """Take up to `limit` due rows of one app for one step. Empty where there are none, or where a race was lost."""
+    if not limit:
+        return Lease([], 0.0)
     ends = time.monotonic() + settings.TOKENHUB_LEASE.total_seconds()
     parameters = {
         "app": app.pk,

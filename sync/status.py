@@ -7,7 +7,8 @@ from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
 from registry.models import DataverseMapping, Device, InteractionEvent, MobileApp, Pause, Registration
-from registry.states import EventState, MappingState, RegistrationState, Step
+from registry.states import EventState, MappingState, PauseReason, RegistrationState, Step
+from sync.pauses import OPENS_AT
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def app_status(app: MobileApp) -> AppStatus:
         registrations=_counts(registrations, RegistrationState.values),
         events=_counts(events, EventState.values),
         oldest_due=oldest,
-        pauses=[_pause(pause) for pause in Pause.objects.filter(Q(app=app) | Q(environment=app.dataverse_id))],
+        pauses=[_pause(pause) for pause in open_pauses(app)],
     )
 
 
@@ -55,6 +56,12 @@ def _oldest(
 ) -> float | None:
     due = queue.filter(due_at__lte=now).aggregate(due=Min("due_at"))["due"]
     return None if due is None else round((now - due).total_seconds(), 1)
+
+
+def open_pauses(app: MobileApp) -> QuerySet[Pause]:
+    """What rests of the app or its environment; failures that are only being counted are not among them."""
+    counting = Q(reason=PauseReason.UNAVAILABLE, failures__lt=OPENS_AT)
+    return Pause.objects.filter(~counting, Q(app=app) | Q(environment=app.dataverse_id))
 
 
 def _pause(pause: Pause) -> dict[str, str]:

@@ -31,21 +31,19 @@ Decided = dict[int, Refused | None]
 def run_batch(app: MobileApp) -> int:
     """Clean up a batch of the app's registrations; return how many rows moved."""
     moved = retire_unsent(app) + finish(app)
-    limit = pauses.allowance(app, MAX_BATCH)
-    lease = claim(app, Step.CLEANUP, limit) if limit else None
-    if lease is None or not lease.rows:
+    gate = pauses.gate(app, MAX_BATCH)
+    lease = claim(app, Step.CLEANUP, gate.limit)
+    if not lease.rows:
         return moved
     decided: Decided = {}
     failure = "the lease ended before it was sent"
     try:
         send(app, connect.cij(app), lease, decided)
-        if limit < MAX_BATCH:
-            pauses.resume(app)
+        gate.passed()
     except RemoteError as error:
         failure = str(error)
         logger.warning("%s: cleaning up %d registrations: %s", app, len(lease.rows) - len(decided), error)
-        if isinstance(error, Refused) or pauses.stops_everything(error):
-            pauses.rest(app, error)
+        gate.stopped(error)
 
     def decide(row: Registration, now: datetime) -> Change:
         if row.pk not in decided:

@@ -21,13 +21,12 @@ from registry.services.ingest import mark_devices
 from registry.states import MappingState, MatchKey
 from sync import connect, pauses
 from sync.clients.dataverse import DataverseClient, by_value
-from sync.clients.errors import Refused, RemoteError
+from sync.clients.errors import RemoteError
 from sync.policy import backoff
 
 logger = logging.getLogger(__name__)
 
 BATCH = 490  # users; their conditions fit into one query nearly always
-PROBE = 1
 LOOK_AGAIN = [timedelta(seconds=30), *(timedelta(minutes=m) for m in (2, 10, 60, 360)), timedelta(days=1)]
 NO_KEYS = "The app has posted neither an e-mail address nor a phone number for this user."
 
@@ -58,17 +57,19 @@ NOT_FOUND = Answer(MappingState.NOT_FOUND)
 
 def run_batch(app: MobileApp) -> int:
     """Look up a batch of the app's due users; return how many."""
-    limit = pauses.allowance(app.dataverse, BATCH)
-    claimed = _claim(app, limit) if limit else []
+    gate = pauses.gate(app.dataverse, BATCH)
+    claimed = _claim(app, gate.limit) if gate.limit else []
     if not claimed:
         return 0
     users = MobileUser.objects.in_bulk([mapping.user_id for mapping in claimed])
     try:
         answers = look_up(connect.dataverse(app.dataverse), app, list(users.values()))
     except RemoteError as error:
-        _put_back(app, claimed, error)
+        logger.warning("Dataverse %s: looking up %d users: %s", app.dataverse, len(claimed), error)
+        gate.stopped(error)
+        _put_back(claimed)
     else:
-        pauses.resume(app.dataverse)
+        gate.passed()
         _settle(claimed, answers)
     return len(claimed)
 
@@ -103,12 +104,8 @@ def _claim(app: MobileApp, limit: int) -> list[DataverseMapping]:
     return list(DataverseMapping.objects.raw(_CLAIM, parameters))
 
 
-def _put_back(app: MobileApp, claimed: Sequence[DataverseMapping], error: RemoteError) -> None:
+def _put_back(claimed: Sequence[DataverseMapping]) -> None:
     """The look-up failed: nothing is known, so nothing changes but when to ask again."""
-    if pauses.stops_everything(error) or isinstance(error, Refused):
-        pauses.rest(app.dataverse, error)
-    else:
-        logger.warning("Dataverse %s: %s", app.dataverse, error)
     now = timezone.now()
     for mapping in claimed:
         due_at = now + backoff(mapping.attempts)

@@ -28,21 +28,19 @@ Decided = dict[int, uuid.UUID | Refused]
 
 def run_batch(app: MobileApp) -> int:
     """Send a batch of the app's due registrations; return how many."""
-    limit = pauses.allowance(app, MAX_BATCH)
-    lease = claim(app, Step.PUSH, limit) if limit else None
-    if lease is None or not lease.rows:
+    gate = pauses.gate(app, MAX_BATCH)
+    lease = claim(app, Step.PUSH, gate.limit)
+    if not lease.rows:
         return 0
     decided: Decided = {}
     failure = "the lease ended before it was sent"
     try:
         send(connect.cij(app), lease, decided)
-        if limit < MAX_BATCH:
-            pauses.resume(app)
+        gate.passed()
     except RemoteError as error:
         failure = str(error)
         logger.warning("%s: registering %d devices: %s", app, len(lease.rows) - len(decided), error)
-        if isinstance(error, Refused) or pauses.stops_everything(error):
-            pauses.rest(app, error)
+        gate.stopped(error)
 
     def decide(row: Registration, now: datetime) -> Change:
         outcome = decided.get(row.pk)

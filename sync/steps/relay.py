@@ -16,7 +16,7 @@ from registry.states import EventState
 from sync import connect, pauses
 from sync.clients import http
 from sync.clients.cij import Connection, report_opened
-from sync.clients.errors import Denied, Refused, RemoteError, Throttled
+from sync.clients.errors import Denied, Refused, RemoteError, Throttled, Unavailable
 from sync.policy import backoff
 
 logger = logging.getLogger(__name__)
@@ -37,16 +37,16 @@ RETURNING *
 
 def run_batch(app: MobileApp) -> int:
     """Relay a batch of the app's due events; return how many."""
-    limit = pauses.allowance(app, BATCH)
-    if not limit:
+    gate = pauses.gate(app, BATCH)
+    if not gate.limit:
         return 0
     ends = time.monotonic() + settings.TOKENHUB_LEASE.total_seconds() - connect.deadline()
-    parameters = {"app": app.pk, "limit": limit, "lease": settings.TOKENHUB_LEASE}
+    parameters = {"app": app.pk, "limit": gate.limit, "lease": settings.TOKENHUB_LEASE}
     events = list(InteractionEvent.objects.raw(_CLAIM, parameters))
     if events:
         outcomes = asyncio.run(_send_all(connect.connection(app), events, ends))
         _settle(events, outcomes)
-        _heed(app, outcomes, probing=limit < BATCH)
+        _heed(gate, outcomes)
     return len(events)
 
 
@@ -62,11 +62,11 @@ async def _send_all(
             if blocked:
                 return blocked[0]
             if time.monotonic() > ends or event.tracking_id is None:
-                return RemoteError("not sent in time")
+                return Unavailable("not sent in time")
             try:
                 await report_opened(client, connection, event.tracking_id, event.token, deadline=connect.deadline())
             except RemoteError as error:
-                if pauses.stops_everything(error):
+                if isinstance(error, (Throttled, Denied)):
                     blocked.append(error)
                 return error
             return None
@@ -93,12 +93,15 @@ def _settle(events: Sequence[InteractionEvent], outcomes: Sequence[RemoteError |
     )
 
 
-def _heed(app: MobileApp, outcomes: Sequence[RemoteError | None], *, probing: bool) -> None:
+def _heed(gate: pauses.Gate, outcomes: Sequence[RemoteError | None]) -> None:
+    """Tell the gate how it went: throttled or denied stops all, silence counts only where nothing passed."""
     errors = [error for error in outcomes if error is not None]
     if errors:
-        logger.warning("%s: %d of %d events not relayed: %s", app, len(errors), len(outcomes), errors[0])
-    stop = next((error for error in errors if isinstance(error, (Throttled, Denied))), None)
-    if stop:
-        pauses.rest(app, stop)
-    elif probing and not errors:
-        pauses.resume(app)
+        logger.warning("%s: %d of %d events not relayed: %s", gate.subject, len(errors), len(outcomes), errors[0])
+    stop: RemoteError | None = next((error for error in errors if isinstance(error, (Throttled, Denied))), None)
+    if stop is None and all(isinstance(error, Unavailable) for error in outcomes):
+        stop = errors[0]
+    if stop is not None:
+        gate.stopped(stop)
+    elif None in outcomes:
+        gate.passed()

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from registry.models import MobileApp
 from sync import pauses
-from sync.clients.errors import Denied
+from sync.clients.errors import Denied, Throttled, Unavailable
 from tests.conftest import Api
 
 
@@ -32,15 +32,40 @@ def test_it_shows_what_waits_and_what_is_paused(app: MobileApp, server: Api) -> 
 
 def test_resuming_by_hand_ends_the_pause(app: MobileApp) -> None:
     pauses.rest(app, Denied("HTTP 401"))
-    assert pauses.allowance(app, 100) == 0
+    assert pauses.gate(app, 100).limit == 0
     assert run("resume_app", "--app", "shop") == "shop resumed.\n"
-    assert pauses.allowance(app, 100) == 100
+    assert pauses.gate(app, 100).limit == 100
     assert run("resume_app", "--app", "shop") == "shop was not paused.\n"
 
 
 def test_when_its_time_has_come_one_request_probes(app: MobileApp) -> None:
     pauses.rest(app, Denied("HTTP 401"))
     app.pauses.update(until=timezone.now())
-    assert pauses.allowance(app, 100) == 1
+    assert pauses.gate(app, 100).limit == 1
     pauses.rest(app, Denied("HTTP 401"))
     assert app.pauses.get().failures == 2
+
+
+def test_the_tenth_call_in_a_row_without_an_answer_opens_the_circuit(app: MobileApp) -> None:
+    for _ in range(pauses.OPENS_AT - 1):
+        pauses.rest(app, Unavailable("HTTP 500"))
+    assert pauses.gate(app, 100).limit == 100
+    assert "PAUSED" not in run("sync_status")
+    pauses.rest(app, Unavailable("HTTP 500"))
+    assert pauses.gate(app, 100).limit == 0
+    assert "PAUSED" in run("sync_status")
+    assert app.pauses.get().until <= timezone.now() + pauses.PROBE
+
+
+def test_a_success_between_them_starts_the_count_anew(app: MobileApp) -> None:
+    for _ in range(pauses.OPENS_AT - 1):
+        pauses.rest(app, Unavailable("HTTP 500"))
+    pauses.gate(app, 100).passed()
+    pauses.rest(app, Unavailable("HTTP 500"))
+    assert app.pauses.get().failures == 1
+
+
+def test_throttling_rests_for_as_long_as_it_was_asked_to(app: MobileApp) -> None:
+    pauses.rest(app, Throttled("HTTP 429", 77))
+    remaining = (app.pauses.get().until - timezone.now()).total_seconds()
+    assert 76 < remaining <= 77
