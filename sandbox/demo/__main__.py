@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.phones < 1:
         parser.error("--phones must be at least 1")
     # Like Ctrl-C: what we started is stopped on the way out.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console()
     try:
         with Stack(options.data.resolve(), options.port) as stack:
@@ -40,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print("Interrupted; everything is stopped.")
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(stack: Stack, console: Console, options: argparse.Namespace) -> int:

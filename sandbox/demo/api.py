@@ -22,9 +22,13 @@ class UnexpectedAnswerError(DemoError):
 class Api:
     """`as_server` names users, the mobile key does not. Answers that say "later" and broken connections are retried."""
 
-    def __init__(self, url: str, *, server_key: str, mobile_key: str) -> None:
+    def __init__(
+        self, url: str, *, server_key: str, mobile_key: str, transport: httpx2.AsyncBaseTransport | None = None
+    ) -> None:
         limits = httpx2.Limits(max_connections=CONCURRENCY, max_keepalive_connections=CONCURRENCY)
-        self._client = httpx2.AsyncClient(base_url=f"{url}/api/v1/", limits=limits, timeout=15, trust_env=False)
+        self._client = httpx2.AsyncClient(
+            base_url=f"{url}/api/v1/", limits=limits, timeout=15, trust_env=False, transport=transport
+        )
         self._keys = {True: server_key, False: mobile_key}
         self._free = asyncio.Semaphore(CONCURRENCY)
         self.answers = 0

@@ -157,7 +157,7 @@ def _comparison_table(run: Run) -> Table:
     wrong = "not compared" if found.states is None else str(len(found.states))
     table.add_row("device states", str(len(run.states)), str(len(run.states)), "", f"{wrong} wrong")
     owners = f"{len(run.handovers.violations)} with two owners"
-    table.add_row("hand-overs, old owner out first", "", str(run.handovers.count), "", owners)
+    table.add_row("hand-overs of a token", "", str(run.handovers.count), "", owners)
     return table
 
 

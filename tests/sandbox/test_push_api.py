@@ -9,7 +9,9 @@ import pytest
 from sandbox.admin_client import SandboxAdmin
 from tests.sandbox.process import TRACKED, Push
 
-USER = str(uuid.uuid4())
+# Fixed, since they stand in the names of tests, which the processes of a parallel run must agree on.
+USER = "5b1c1d2e-90f2-4f3a-8d57-6a1f6f0a1c11"
+NOBODY = "0d9c1b7a-3c55-4a27-9b65-1f7f3f4f2c22"
 
 
 def test_what_is_accepted_takes_effect_later(push: Push, admin: SandboxAdmin) -> None:
@@ -57,7 +59,7 @@ def test_a_batch_is_answered_in_its_order(push: Push, admin: SandboxAdmin) -> No
         {"UserId": USER.replace("-", "")},
         {"UserId": "{" + USER + "}"},
         {"MobileAppId": "x"},
-        {"MobileAppId": str(uuid.uuid4())},
+        {"MobileAppId": NOBODY},
         {"ApiToken": ""},
         {"ApiToken": 5},
         {"FcmDeviceToken": ""},
@@ -151,11 +153,11 @@ def test_a_bad_item_can_be_swallowed_instead(push: Push, admin: SandboxAdmin) ->
     "changes",
     [
         {"ApiToken": "wrong"},
-        {"MobileAppId": str(uuid.uuid4())},
+        {"MobileAppId": NOBODY},
         {"RegistrationRequestIds": []},
         {"RegistrationRequestIds": ["x"]},
-        {"RegistrationRequestIds": [str(uuid.uuid4())] * 101},
-        {"RegistrationRequestIds": str(uuid.uuid4())},
+        {"RegistrationRequestIds": [NOBODY] * 101},
+        {"RegistrationRequestIds": NOBODY},
         {"UserId": USER},
     ],
     ids=lambda changes: next(iter(changes)),
