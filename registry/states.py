@@ -128,3 +128,4 @@ class PauseReason(TextChoices):
     CREDENTIALS = "credentials", "the credentials are refused"
     CONFIGURATION = "configuration", "everything is refused: org, mobile app id or ApiToken are wrong"
     UNAVAILABLE = "unavailable", "it does not answer"
+    DRY_RUN = "dry_run", "test messages to many tokens fail: the app's push credentials there are wrong or expired"

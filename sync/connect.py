@@ -1,13 +1,18 @@
 """Clients made of rows and settings. One HTTP client a process, made on first use and so after the fork."""
 
+import uuid
 from functools import cache
 
 import httpx2
+import redis
 from django.conf import settings
+from django.utils.crypto import salted_hmac
 
 from registry.models import DataverseEnvironment, MobileApp
 from registry.states import DataverseTable
+from sync.bucket import Bucket
 from sync.clients import http
+from sync.clients.callbacks import Callback
 from sync.clients.cij import CijClient, Connection
 from sync.clients.dataverse import DataverseClient, Table
 from sync.clients.entra import Credentials
@@ -25,6 +30,16 @@ def http_client() -> httpx2.Client:
 
 
 @cache
+def valkey() -> "redis.Redis":
+    """What carries marks and counts; everybody who uses it goes on without it."""
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+
+
+def bucket(app: MobileApp) -> Bucket:
+    return Bucket(valkey(), app.pk, app.requests_per_second)
+
+
+@cache
 def credentials(authority: str, tenant: str, client_id: str, client_secret: str, resource: str) -> Credentials:
     """Kept for the process, so that msal's token cache is; a changed secret makes new ones."""
     return Credentials(
@@ -36,8 +51,20 @@ def connection(app: MobileApp) -> Connection:
     return Connection(app.endpoint, app.org_id, app.mobile_app_id, app.api_token)
 
 
+def callback(batch_id: uuid.UUID) -> Callback | None:
+    """Where CI-J shall say that a batch's outcomes are there; None where tokenhub has no public address."""
+    if not settings.TOKENHUB_PUBLIC_URL:
+        return None
+    return Callback(
+        f"{settings.TOKENHUB_PUBLIC_URL}/cij/callbacks/{batch_id}",
+        # Derived, not stored: whoever knows the URL still does not know this.
+        salted_hmac("tokenhub.cij.callback", str(batch_id), algorithm="sha256").hexdigest(),
+        both_names=settings.TOKENHUB_CALLBACK_BOTH_HEADERS,
+    )
+
+
 def cij(app: MobileApp) -> CijClient:
-    return CijClient(http_client(), connection(app), deadline=deadline())
+    return CijClient(http_client(), connection(app), deadline=deadline(), before_call=bucket(app).use)
 
 
 def dataverse(environment: DataverseEnvironment) -> DataverseClient:

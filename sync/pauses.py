@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from registry.models import DataverseEnvironment, MobileApp, Pause
 from registry.states import PauseReason
+from sync import connect
 from sync.clients.errors import Denied, Refused, RemoteError, Throttled
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class Gate:
 
 def gate(subject: Subject, full: int) -> Gate:
     """How much may be claimed for the subject now: everything, one probe, or nothing."""
+    if isinstance(subject, MobileApp) and connect.bucket(subject).is_empty():
+        return Gate(subject, 0)
     pause = Pause.objects.filter(_of(subject), platform="").first()
     if pause is None:
         return Gate(subject, full)

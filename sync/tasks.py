@@ -7,17 +7,16 @@ it looks for work, so whatever changes afterwards gets a nudge of its own. A los
 import logging
 import time
 from collections.abc import Callable, Iterable
-from functools import cache
 from typing import Any
 
 import redis
 from celery import shared_task
-from django.conf import settings
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
 from registry.models import DataverseMapping, InteractionEvent, MobileApp, Registration
 from registry.states import Step
+from sync import connect
 from sync.outbox import next_due
 from sync.steps import cleanup, confirm, map, plan, push, relay  # noqa: A004 named as the step is
 
@@ -31,11 +30,6 @@ QUIET_AFTER_FAILURE = 5.0
 _broker_down_until = 0.0
 
 
-@cache
-def _valkey() -> "redis.Redis":
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
-
-
 def nudge(step: str, delay: float = 0.0) -> None:
     """Have a worker look at `step` in `delay` seconds. Never raises: the sweep is the floor."""
     global _broker_down_until  # noqa: PLW0603 one process-wide note that the broker does not answer
@@ -44,7 +38,7 @@ def nudge(step: str, delay: float = 0.0) -> None:
     # Delayed nudges of the same half second are one.
     mark = f"tokenhub:nudge:{step}" if delay <= 0 else f"tokenhub:nudge:{step}:{int((time.time() + delay) * 2)}"
     try:
-        if _valkey().set(mark, 1, nx=True, ex=STALE + int(delay)):
+        if connect.valkey().set(mark, 1, nx=True, ex=STALE + int(delay)):
             run.apply_async((step, mark), countdown=max(delay, 0.0), expires=delay + 300, retry=False)
     except (redis.RedisError, BrokerError) as error:
         _broker_down_until = time.monotonic() + QUIET_AFTER_FAILURE
@@ -68,7 +62,7 @@ def sweep() -> None:
 def run(step: str, mark: str) -> None:
     """Work on one step until nothing is due or the time is up; then pass the word on."""
     try:
-        _valkey().delete(mark)
+        connect.valkey().delete(mark)
     except redis.RedisError:
         logger.warning("Valkey does not answer; working on")
     ends = time.monotonic() + BUDGET

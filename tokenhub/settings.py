@@ -199,4 +199,7 @@ TOKENHUB_CALL_DEADLINE = timedelta(seconds=env.int("TOKENHUB_CALL_DEADLINE_SECON
 TOKENHUB_CLEANUP_SETTLING = timedelta(seconds=env.float("TOKENHUB_CLEANUP_SETTLING_SECONDS", 5.0))
 TOKENHUB_HANDOVER_PATIENCE = timedelta(seconds=env.float("TOKENHUB_HANDOVER_PATIENCE_SECONDS", 30.0))
 TOKENHUB_PENDING_LIMIT = timedelta(hours=env.float("TOKENHUB_PENDING_LIMIT_HOURS", 24.0))
+# Where Microsoft reaches us, e.g. https://push.example.com: CI-J is asked to call back. Unset: polling alone.
+TOKENHUB_PUBLIC_URL: str = env.str("TOKENHUB_PUBLIC_URL", "").rstrip("/")
+TOKENHUB_CALLBACK_BOTH_HEADERS = env.bool("TOKENHUB_CALLBACK_BOTH_HEADERS", False)
 TOKENHUB_EVENT_CONCURRENCY = env.int("TOKENHUB_EVENT_CONCURRENCY", 16)

@@ -1,5 +1,6 @@
 """Mobile apps, the Dataverse environments behind them, their keys and their pauses."""
 
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -54,6 +55,9 @@ class MobileApp(models.Model):
     default_tracking_consent = models.BooleanField(default=True)
     default_region = models.CharField(
         max_length=2, blank=True, default="", help_text="Country (ISO 3166) of phone numbers posted without one"
+    )
+    requests_per_second = models.PositiveIntegerField(
+        default=20, validators=[MinValueValidator(1)], help_text="Calls to this app's CI-J, on average over ten seconds"
     )
     # Microsoft's documentation has shown the batch cleanup with an array and with one object; learnt from a refusal.
     batch_cleanup = models.BooleanField(default=True)

@@ -63,6 +63,8 @@ class Registration(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     rounds = models.PositiveIntegerField(default=0, help_text="Times it was sent without any outcome")
     request_id = models.UUIDField(null=True, blank=True)
+    # The batch it was sent in; CI-J's callback names it.
+    batch_id = models.UUIDField(null=True, blank=True)
     sent_at = models.DateTimeField(null=True, blank=True)
     registered_at = models.DateTimeField(null=True, blank=True)
     # A registration was sent and nobody knows yet what became of it; after this time nobody will.
@@ -103,6 +105,7 @@ class Registration(models.Model):
         indexes = [
             models.Index(fields=["app", "step", "due_at"], name="registration_due", condition=Q(due_at__isnull=False)),
             models.Index(fields=["app", "state"], name="registration_state"),
+            models.Index(fields=["batch_id"], name="registration_batch", condition=Q(state="sent")),
         ]
 
     def __str__(self) -> str:

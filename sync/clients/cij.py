@@ -5,7 +5,7 @@ developer-push-interactions.md. The ApiToken travels in the bodies, so no body i
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 
 from sync.clients import http
+from sync.clients.callbacks import Callback
 from sync.clients.errors import Unavailable
 
 MAX_BATCH = 100
@@ -65,15 +66,19 @@ class Outcome:
 class CijClient:
     """The calls of one app. Every method raises RemoteError (sync.clients.errors)."""
 
-    def __init__(self, client: httpx2.Client, connection: Connection, *, deadline: float) -> None:
+    def __init__(
+        self, client: httpx2.Client, connection: Connection, *, deadline: float, before_call: Callable[[], None]
+    ) -> None:
         self._client = client
         self._connection = connection
         self._deadline = deadline
+        self._before_call = before_call
 
-    def register(self, pairs: Sequence[Pair]) -> list[uuid.UUID]:
+    def register(self, pairs: Sequence[Pair], callback: Callback | None = None) -> list[uuid.UUID]:
         """Register up to 100 pairs, tracked; return the request ids in their order.
 
-        202 means accepted, not registered: ask `statuses` for the outcome.
+        202 means accepted, not registered: ask `statuses` for the outcome. `callback` is where CI-J shall say that
+        there is one.
         """
         bodies = [
             self._connection.identity
@@ -81,7 +86,8 @@ class CijClient:
             | {("ApnsDeviceToken" if pair.platform == "ios" else "FcmDeviceToken"): pair.token}
             for pair in pairs
         ]
-        answer = self._post("devices/batch", bodies, {"x-ms-track-registration": "true"})
+        headers = {"x-ms-track-registration": "true"} | (callback.headers() if callback else {})
+        answer = self._post("devices/batch", bodies, headers)
         if not isinstance(answer, list) or len(answer) != len(pairs):
             raise Unavailable("the answer does not hold one request id for each registration")
         return [_guid(item) for item in answer]
@@ -110,6 +116,7 @@ class CijClient:
         return self._connection.identity | {"UserId": str(pair.user_id), "DeviceToken": pair.token}
 
     def _post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> Any:
+        self._before_call()
         url = self._connection.url(f"pushdeviceregistration/{path}")
         return http.call(self._client, "POST", url, deadline=self._deadline, headers=headers, body=body)
 

@@ -16,6 +16,7 @@ from django.conf import settings
 from registry.models import MobileApp, Registration
 from registry.states import Step
 from sync import connect, pauses, policy
+from sync.clients.callbacks import Callback
 from sync.clients.cij import MAX_BATCH, CijClient, Pair
 from sync.clients.errors import Refused, RemoteError
 from sync.outbox import Change, Lease, claim, settle
@@ -34,8 +35,9 @@ def run_batch(app: MobileApp) -> int:
         return 0
     decided: Decided = {}
     failure = "the lease ended before it was sent"
+    batch_id = uuid.uuid4()
     try:
-        send(connect.cij(app), lease, decided)
+        send(connect.cij(app), lease, connect.callback(batch_id), decided)
         gate.passed()
     except RemoteError as error:
         failure = str(error)
@@ -48,18 +50,18 @@ def run_batch(app: MobileApp) -> int:
             return policy.unanswered(row, failure, now, settings.TOKENHUB_HANDOVER_PATIENCE)
         if isinstance(outcome, Refused):
             return policy.refused(row, str(outcome), now)
-        return policy.accepted(row, outcome, now)
+        return policy.accepted(row, outcome, now) | {"batch_id": batch_id}
 
     settle(lease.rows, decide)
     return len(lease.rows)
 
 
-def send(client: CijClient, lease: Lease, decided: Decided) -> None:
+def send(client: CijClient, lease: Lease, callback: Callback | None, decided: Decided) -> None:
     """Send all rows of the lease, noting in `decided` what CI-J says of each.
 
     Raises RemoteError where a call fails as a whole; Refused means that the app's configuration is at fault.
     """
-    _send(client, lease, lease.rows, decided)
+    _send(client, lease, callback, lease.rows, decided)
     refusals = {key: outcome for key, outcome in decided.items() if isinstance(outcome, Refused)}
     if len(lease.rows) > 1 and 2 * len(refusals) >= len(lease.rows):
         for key in refusals:  # they say nothing about the tokens
@@ -67,11 +69,13 @@ def send(client: CijClient, lease: Lease, decided: Decided) -> None:
         raise Refused(f"{len(refusals)} of {len(lease.rows)} registrations refused")
 
 
-def _send(client: CijClient, lease: Lease, rows: Sequence[Registration], decided: Decided) -> None:
+def _send(
+    client: CijClient, lease: Lease, callback: Callback | None, rows: Sequence[Registration], decided: Decided
+) -> None:
     if not lease.lasts_for_a_call():
         return
     try:
-        request_ids = client.register([pair(row) for row in rows])
+        request_ids = client.register([pair(row) for row in rows], callback)
     except Refused as refusal:
         if len(rows) == len(lease.rows):
             client.check()
@@ -79,8 +83,8 @@ def _send(client: CijClient, lease: Lease, rows: Sequence[Registration], decided
             decided[rows[0].pk] = refusal
             return
         middle = len(rows) // 2
-        _send(client, lease, rows[:middle], decided)
-        _send(client, lease, rows[middle:], decided)
+        _send(client, lease, callback, rows[:middle], decided)
+        _send(client, lease, callback, rows[middle:], decided)
     else:
         decided.update(zip((row.pk for row in rows), request_ids, strict=True))
 

@@ -1,0 +1,39 @@
+import uuid
+
+import redis
+from django.conf import settings
+
+from sync import connect
+from sync.bucket import BURST, Bucket
+
+
+def bucket(rate: float) -> Bucket:
+    return Bucket(connect.valkey(), uuid.uuid4().int, rate)
+
+
+def test_a_burst_passes_and_then_the_rate_holds() -> None:
+    tested = bucket(rate=2)
+    made = 0
+    while not tested.is_empty():
+        tested.use()
+        made += 1
+        assert made < 100
+    assert made == 2 * BURST
+
+
+def test_asking_uses_nothing_up() -> None:
+    tested = bucket(rate=0.1)
+    assert not any(tested.is_empty() for _ in range(5))
+
+
+def test_a_batch_that_needed_more_calls_is_paid_back() -> None:
+    tested = bucket(rate=1)
+    for _ in range(30):
+        tested.use()
+    assert tested.is_empty()
+
+
+def test_without_valkey_calls_go_through() -> None:
+    nowhere = redis.Redis(port=1, socket_connect_timeout=0.1)
+    assert settings.REDIS_URL
+    assert not Bucket(nowhere, 1, 1).is_empty()
