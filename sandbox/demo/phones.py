@@ -87,7 +87,8 @@ class Phone:
         while await self._api.state(self.name) != "registered":
             if asyncio.get_running_loop().time() > ends:
                 return
-            await asyncio.sleep(POLL * (0.5 + self.rng.random()))
+            # A fixed pause: how often we ask is chance, and must not use up the numbers that decide what we do next.
+            await asyncio.sleep(POLL)
 
     def sibling(self, suffix: str) -> "Phone":
         """Another installation in the same hands."""

@@ -113,7 +113,7 @@ class Stack:
             self._process.wait()
 
     def _last_words(self) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-40:])
 
 
 def wipe(folder: Path) -> None:

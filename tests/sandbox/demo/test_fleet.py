@@ -118,3 +118,27 @@ def test_a_repeated_launch_that_changes_something_is_a_surprise() -> None:
 
     fleet, _, _ = asyncio.run(live(answers, 1))
     assert "a repeated launch was updated" in fleet.progress.surprises[0]
+
+
+def test_the_same_seed_lives_the_same_lives_however_slow_the_server_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sandbox.demo.phones.POLL", 0.0)
+
+    class Slow(Ingest):
+        """Says `pending` some times before every `registered`."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked = 0
+
+        def __call__(self, request: httpx2.Request) -> httpx2.Response:
+            self.asked += request.method == "GET"
+            answer = super().__call__(request)
+            if request.method == "GET" and self.asked % 4:
+                return httpx2.Response(200, json={"registration": {"state": "pending"}})
+            return answer
+
+    models = [asyncio.run(live(server, 102))[1] for server in (Ingest(), Slow())]
+    quick, slow = ({name: model.state(name) for name in model.devices} for model in models)
+    assert quick == slow
+    assert models[0].held() == models[1].held()
+    assert models[0].events == models[1].events
