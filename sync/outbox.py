@@ -17,7 +17,7 @@ from django.db.models import Min, QuerySet
 from django.utils import timezone
 
 from registry.models import MobileApp, Registration
-from registry.states import RegistrationState, Step
+from registry.states import Platform, RegistrationState, Step
 
 BATCH = 100
 IDLE = {RegistrationState.REGISTERED, RegistrationState.FAILED, RegistrationState.RETIRED}
@@ -30,7 +30,7 @@ UPDATE registry_registration
 SET due_at = now() + %(lease)s, in_flight = true, claim_no = claim_no + 1, {set}
 WHERE id IN (
     SELECT r.id FROM registry_registration r
-    WHERE r.app_id = %(app)s AND r.step = %(step)s AND r.due_at <= now() {where}
+    WHERE r.app_id = %(app)s AND r.step = %(step)s AND r.due_at <= now() AND r.platform = ANY(%(platforms)s) {where}
     ORDER BY r.due_at LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 )
@@ -69,8 +69,11 @@ class Lease:
         return time.monotonic() + settings.TOKENHUB_CALL_DEADLINE.total_seconds() < self.ends
 
 
-def claim(app: MobileApp, step: Step, limit: int = BATCH) -> Lease:
-    """Take up to `limit` due rows of one app for one step. Empty where there are none, or where a race was lost."""
+def claim(app: MobileApp, step: Step, limit: int = BATCH, platforms: Sequence[str] = tuple(Platform.values)) -> Lease:
+    """Take up to `limit` due rows of one app, for one step, of these platforms.
+
+    Empty where there are none, or where a race was lost.
+    """
     if not limit:
         return Lease([], 0.0)
     ends = time.monotonic() + settings.TOKENHUB_LEASE.total_seconds()
@@ -78,6 +81,7 @@ def claim(app: MobileApp, step: Step, limit: int = BATCH) -> Lease:
         "app": app.pk,
         "step": step.value,
         "limit": limit,
+        "platforms": list(platforms),
         "lease": settings.TOKENHUB_LEASE,
         "pending_limit": settings.TOKENHUB_PENDING_LIMIT,
     }

@@ -73,8 +73,8 @@ def rest(subject: Subject, error: RemoteError) -> None:
 
 
 def resume(subject: Subject) -> bool:
-    """End the pause of the subject by hand. Returns whether there was one."""
-    deleted, _ = Pause.objects.filter(_of(subject), platform="").delete()
+    """End every pause of the subject by hand. Returns whether there was one."""
+    deleted, _ = Pause.objects.filter(_of(subject)).delete()
     if deleted:
         logger.info("%s resumed", subject)
     return bool(deleted)

@@ -73,6 +73,7 @@ def failed(row: Registration, reason: str, detail: str, now: datetime) -> Change
         "state": RegistrationState.FAILED,
         "reason": reason,
         "detail": detail,
+        "decided_at": now,
         "request_id": None,
         "undecided_until": None,
         "maybe_held": False,
@@ -123,6 +124,7 @@ def _held(row: Registration, now: datetime) -> Change:
         "request_id": None,
         "undecided_until": None,
         "registered_at": now,
+        "decided_at": now,
         "due_at": None if row.desired else now,
     }
 

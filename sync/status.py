@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.conf import settings
 from django.db.models import Count, Min, Q, QuerySet
 from django.utils import timezone
 
@@ -60,7 +61,9 @@ def _oldest(
 
 def open_pauses(app: MobileApp) -> QuerySet[Pause]:
     """What rests of the app or its environment; failures that are only being counted are not among them."""
-    counting = Q(reason=PauseReason.UNAVAILABLE, failures__lt=OPENS_AT)
+    counting = Q(reason=PauseReason.UNAVAILABLE, failures__lt=OPENS_AT) | Q(
+        reason=PauseReason.DRY_RUN, failures__lt=settings.TOKENHUB_DRY_RUN_WAVE
+    )
     return Pause.objects.filter(~counting, Q(app=app) | Q(environment=app.dataverse_id))
 
 

@@ -67,6 +67,7 @@ class Registration(models.Model):
     batch_id = models.UUIDField(null=True, blank=True)
     sent_at = models.DateTimeField(null=True, blank=True)
     registered_at = models.DateTimeField(null=True, blank=True)
+    decided_at = models.DateTimeField(null=True, blank=True, help_text="When CI-J's last outcome came")
     # A registration was sent and nobody knows yet what became of it; after this time nobody will.
     undecided_until = models.DateTimeField(null=True, blank=True)
     # The last cleanup that CI-J accepted since the last registration was sent.
@@ -105,6 +106,9 @@ class Registration(models.Model):
         indexes = [
             models.Index(fields=["app", "step", "due_at"], name="registration_due", condition=Q(due_at__isnull=False)),
             models.Index(fields=["app", "state"], name="registration_state"),
+            models.Index(
+                fields=["app", "platform", "decided_at"], name="registration_failed", condition=Q(state="failed")
+            ),
             models.Index(fields=["batch_id"], name="registration_batch", condition=Q(state="sent")),
         ]
 

@@ -23,9 +23,9 @@ from django.utils import timezone
 from psycopg.errors import DeadlockDetected
 
 from registry.crypto import sha256
-from registry.models import DataverseMapping, Device, MobileApp, MobileUser
+from registry.models import DataverseMapping, Device, MobileApp, MobileUser, Registration
 from registry.ports import announce
-from registry.states import RetiredReason
+from registry.states import RegistrationState, RetiredReason
 
 MAX_ATTEMPTS = 3
 
@@ -120,6 +120,21 @@ def _touch(device: Device) -> None:
     """Write last-seen, at most once in some hours: a launch that repeats is a read."""
     if timezone.now() - device.last_seen > settings.TOKENHUB_LAST_SEEN_INTERVAL:
         Device.objects.filter(pk=device.pk).update(last_seen=Now())
+        _confirm_again(device)
+
+
+def _confirm_again(device: Device) -> None:
+    """Have an old registration sent again: CI-J drops tokens whose sends fail, and tells nobody."""
+    old = Registration.objects.filter(
+        device=device,
+        desired=True,
+        state=RegistrationState.REGISTERED,
+        in_flight=False,
+        due_at__isnull=True,
+        registered_at__lt=timezone.now() - settings.TOKENHUB_RECONFIRM_AFTER,
+    )
+    if old.update(due_at=Now()):
+        announce(["push"])
 
 
 def _retry_deadlocks[T](change: Callable[[], T]) -> T:

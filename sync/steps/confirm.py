@@ -4,10 +4,11 @@ import logging
 from datetime import datetime
 
 from django.conf import settings
+from django.utils import timezone
 
 from registry.models import MobileApp, Registration
 from registry.states import Step
-from sync import connect, pauses, policy
+from sync import connect, pauses, policy, waves
 from sync.clients.cij import MAX_BATCH, Outcome
 from sync.clients.errors import Denied, RemoteError
 from sync.outbox import Change, claim, settle
@@ -44,5 +45,6 @@ def run_batch(app: MobileApp) -> int:
             return policy.try_again(row, failure, now)
         return policy.confirmed(row, outcome, now, settings.TOKENHUB_HANDOVER_PATIENCE)
 
-    settle(lease.rows, decide)
+    since = timezone.now()
+    waves.heed(app, settle(lease.rows, decide), since)
     return len(lease.rows)

@@ -15,7 +15,7 @@ from django.conf import settings
 
 from registry.models import MobileApp, Registration
 from registry.states import Step
-from sync import connect, pauses, policy
+from sync import connect, pauses, policy, waves
 from sync.clients.callbacks import Callback
 from sync.clients.cij import MAX_BATCH, CijClient, Pair
 from sync.clients.errors import Refused, RemoteError
@@ -30,7 +30,8 @@ Decided = dict[int, uuid.UUID | Refused]
 def run_batch(app: MobileApp) -> int:
     """Send a batch of the app's due registrations; return how many."""
     gate = pauses.gate(app, MAX_BATCH)
-    lease = claim(app, Step.PUSH, gate.limit)
+    platforms, limit = waves.lane(app, gate.limit)
+    lease = claim(app, Step.PUSH, limit, platforms)
     if not lease.rows:
         return 0
     decided: Decided = {}

@@ -1,0 +1,82 @@
+"""A wave of failed dry runs: not the tokens are wrong, the app's push credentials in CI-J are.
+
+One token whose test message fails is a dead token. Many in a row on one platform of an app, and no success between
+them, are expired credentials: then that platform rests, what failed is queued again, and one registration at a time
+probes until one succeeds. The count is kept in the platform's pause row.
+"""
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from registry.models import MobileApp, Pause, Registration
+from registry.states import FailureReason, PauseReason, Platform, RegistrationState
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = timedelta(minutes=10)  # failures further apart are not a wave
+PROBE = timedelta(seconds=15)
+SLOWEST_PROBE = timedelta(minutes=15)
+
+
+def lane(app: MobileApp, limit: int) -> tuple[list[str], int]:
+    """Which platforms may be registered for now, and how many at once: those that are open, or one probe."""
+    closed = list(Pause.objects.filter(app=app, platform__gt="", failures__gte=settings.TOKENHUB_DRY_RUN_WAVE))
+    for pause in closed:
+        # Taken by whoever moves the time on first: one probe, however many workers look.
+        due = Pause.objects.filter(pk=pause.pk, until=pause.until, until__lte=timezone.now())
+        if limit and due.update(until=timezone.now() + PROBE):
+            return [pause.platform], 1
+    return [value for value in Platform.values if value not in {pause.platform for pause in closed}], limit
+
+
+def heed(app: MobileApp, decided: Iterable[Registration], since: datetime) -> None:
+    """Look at registrations that were decided after `since`: count failed dry runs, or end a wave by a success."""
+    rows = list(decided)
+    for platform in Platform.values:
+        states = [(row.state, row.reason) for row in rows if row.platform == platform]
+        failures = states.count((RegistrationState.FAILED, FailureReason.DRY_RUN))
+        if any(state == RegistrationState.REGISTERED for state, _ in states):
+            _over(app, platform)
+        elif failures:
+            _count(app, platform, failures, since)
+
+
+def _over(app: MobileApp, platform: str) -> None:
+    pause = Pause.objects.filter(app=app, platform=platform).first()
+    if pause and pause.delete()[0] and pause.failures >= settings.TOKENHUB_DRY_RUN_WAVE:
+        logger.info("%s resumed on %s", app, platform)
+
+
+def _count(app: MobileApp, platform: str, failures: int, since: datetime) -> None:
+    wave = settings.TOKENHUB_DRY_RUN_WAVE
+    with transaction.atomic():
+        pause = Pause.objects.select_for_update().filter(app=app, platform=platform).first()
+        if pause is None or (pause.failures < wave and pause.created_at < since - AT_ONCE):
+            pause = pause or Pause(app=app, platform=platform)
+            pause.failures, pause.created_at = 0, since
+        was_open = pause.failures < wave
+        pause.failures += failures
+        pause.reason = PauseReason.DRY_RUN
+        pause.detail = f"{pause.failures} test messages failed in a row"
+        pause.until = timezone.now() + min(PROBE * 2 ** min(pause.failures // wave, 10), SLOWEST_PROBE)
+        pause.save()
+        if pause.failures < wave:
+            return
+        # Decided and idle, so nobody holds them: every token is kept and tried again when the wave is over.
+        Registration.objects.filter(
+            app=app,
+            platform=platform,
+            desired=True,
+            state=RegistrationState.FAILED,
+            reason=FailureReason.DRY_RUN,
+            in_flight=False,
+            decided_at__gte=pause.created_at,
+        ).update(state=RegistrationState.READY, due_at=timezone.now(), claim_no=F("claim_no") + 1)
+    if was_open:
+        logger.warning("%s paused on %s: %s", app, platform, pause.detail)
