@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -17,6 +18,10 @@ from registry.states import Platform
 
 INFO_FIELDS = ("app_version", "os_version", "model", "locale", "time_zone")
 _INSTALLATION_ID = r"^[A-Za-z0-9._:\-]{1,128}$"
+
+
+# Walks the time zone folders: once a process, not once a launch.
+time_zones = cache(available_timezones)
 
 
 class StrictSerializer(serializers.Serializer[Any]):
@@ -94,7 +99,7 @@ class LaunchSerializer(StrictSerializer):
     time_zone = TextField(max_length=64, required=False, allow_blank=True)
 
     def validate_time_zone(self, value: str) -> str:
-        if value and value not in available_timezones():
+        if value and value not in time_zones():
             raise serializers.ValidationError("is not an IANA time zone, e.g. Europe/Berlin.")
         return value
 
