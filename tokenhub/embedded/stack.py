@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -25,6 +25,9 @@ from tokenhub.embedded.valkey import Valkey
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - compared with, not bound to
+
+# Whoever runs `up` as root knows that they do.
+_QUIET_ABOUT_ROOT = ("-W", "ignore:You're running the worker with superuser privileges")
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ class _Stack:
         self._supervisor.tick()
         if self._sandbox_is_new():
             # The one before it was killed, and what it knew is lost.
+            self._output.line("up", "telling the new sandbox of the demo app")
             self._seed()
 
     def stop(self) -> None:
@@ -158,14 +162,12 @@ class _Stack:
         return [
             self._service("web", [*web, "tokenhub.wsgi:application"]),
             # It finishes the tasks that it has begun.
-            self._service("worker", worker, patience=30),
+            self._service("worker", worker, patience=30, flags=_QUIET_ABOUT_ROOT),
             self._service("beat", beat),
         ]
 
-    def _service(self, name: str, words: list[str], patience: float = 10) -> Program:
-        # Celery warns of root's privileges; whoever runs `up` as root knows.
-        python = [sys.executable, "-W", "ignore:You're running the worker with superuser privileges", "-m"]
-        return Program(name, guarded([*python, *words]), self._env, REPOSITORY, patience=patience)
+    def _service(self, name: str, words: list[str], patience: float = 10, flags: Sequence[str] = ()) -> Program:
+        return Program(name, guarded([sys.executable, *flags, "-m", *words]), self._env, REPOSITORY, patience=patience)
 
     def _seed(self) -> str | None:
         """Make or renew the demo app. Returns the admin's password if this made it."""
