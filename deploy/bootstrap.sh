@@ -26,13 +26,13 @@ find_uv() {
     if ! .uv/bin/uv --version >/dev/null 2>&1; then
         echo "uv is not installed: getting it from PyPI into .uv/" >&2
         rm -rf .uv
-        "$(python_at_least_312)" -m venv .uv
-        # The locked, hash-checked version; pip prints warnings that matter to nobody here.
+        "$python" -m venv .uv
         .uv/bin/python -m pip install --quiet --disable-pip-version-check uv >&2
     fi
     echo "$PWD/.uv/bin/uv"
 }
 
+python=$(python_at_least_312)
 uv=$(find_uv)
 if [ "${1:-}" = --uv ]; then
     echo "$uv"
@@ -40,7 +40,6 @@ if [ "${1:-}" = --uv ]; then
 fi
 
 venv=${1:?"usage: deploy/bootstrap.sh VENV | --uv"}
-python=$(python_at_least_312)
 "$uv" venv --quiet --allow-existing --python "$python" "$venv"
 echo "installing the locked requirements into $venv" >&2
 VIRTUAL_ENV="$PWD/$venv" "$uv" pip sync --quiet --require-hashes --no-config requirements-dev.lock
