@@ -42,4 +42,4 @@ fi
 venv=${1:?"usage: deploy/bootstrap.sh VENV | --uv"}
 "$uv" venv --quiet --allow-existing --python "$python" "$venv"
 echo "installing the locked requirements into $venv" >&2
-VIRTUAL_ENV="$PWD/$venv" "$uv" pip sync --quiet --require-hashes --no-config requirements-dev.lock
+VIRTUAL_ENV="$PWD/$venv" "$uv" pip sync --quiet --compile-bytecode --require-hashes --no-config requirements-dev.lock
