@@ -16,4 +16,5 @@ def announce(steps: Iterable[str]) -> None:
     """Say after the current transaction commits that `steps` have work."""
     names = frozenset(steps)
     if names:
-        transaction.on_commit(lambda: work_waiting.send(sender=None, steps=names))
+        # Robust: the change is committed, whatever becomes of the nudge.
+        transaction.on_commit(lambda: work_waiting.send_robust(sender=None, steps=names), robust=True)

@@ -17,6 +17,7 @@ from django.db.models import Min, QuerySet
 from django.utils import timezone
 
 from registry.models import MobileApp, Registration
+from registry.services.locking import in_transaction
 from registry.states import Platform, RegistrationState, Step
 
 BATCH = 100
@@ -40,7 +41,8 @@ CLAIM = {
     Step.PUSH: _CLAIM.format(
         # From here on CI-J may hold the triple, whatever becomes of this process.
         set="state = 'ready', recheck = false, maybe_held = true, sent_at = now(), request_id = NULL,"
-        " cleaned_at = NULL, undecided_until = now() + %(pending_limit)s",
+        " cleaned_at = NULL, unanswered_until = greatest(unanswered_until, undecided_until),"
+        " undecided_until = now() + %(pending_limit)s",
         # Invariant 3: nobody is registered with a token that CI-J may hold for somebody else.
         where="""AND NOT EXISTS (
             SELECT FROM registry_registration o
@@ -49,7 +51,8 @@ CLAIM = {
     ),
     Step.CONFIRM: _CLAIM.format(set="state = 'sent'", where=""),
     Step.CLEANUP: _CLAIM.format(
-        set="state = 'retiring', recheck = false, cleaned_at = NULL",
+        set="state = 'retiring', recheck = false, cleaned_at = NULL, unanswered_until ="
+        " CASE WHEN request_id IS NULL THEN greatest(unanswered_until, undecided_until) ELSE unanswered_until END",
         # Not those that settle after an accepted cleanup, and not those that never left the house.
         where="""AND (r.state <> 'retiring' OR r.cleaned_at IS NULL)
             AND (r.state NOT IN ('ready', 'failed') OR r.maybe_held OR r.recheck)""",
@@ -99,16 +102,19 @@ def settle(rows: Sequence[Registration], decide: Decide) -> list[Registration]:
 
     `decide` gets the row as it stands now, so that a change of what is desired since the claim is seen.
     """
+    return in_transaction(lambda: _settle(rows, decide))
+
+
+def _settle(rows: Sequence[Registration], decide: Decide) -> list[Registration]:
+    current = {row.pk: row for row in _locked(rows)}
     now = timezone.now()
-    with transaction.atomic():
-        current = {row.pk: row for row in _locked(rows)}
-        ours: list[Registration] = []
-        late: list[Registration] = []
-        for claimed in rows:
-            row = current[claimed.pk]
-            (ours if row.claim_no == claimed.claim_no else late).append(row)
-        changes = [(row, {**_recheck(row, decide(row, now), now), "in_flight": False}) for row in ours]
-        write(changes + [(row, _came_late(row, now)) for row in late])
+    ours: list[Registration] = []
+    late: list[Registration] = []
+    for claimed in rows:
+        row = current[claimed.pk]
+        (ours if row.claim_no == claimed.claim_no else late).append(row)
+    changes = [(row, {**_recheck(row, decide(row, now), now), "in_flight": False}) for row in ours]
+    write(changes + [(row, _came_late(row, now)) for row in late])
     return ours
 
 

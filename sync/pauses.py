@@ -9,13 +9,14 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from registry.models import DataverseEnvironment, MobileApp, Pause
-from registry.states import PauseReason
+from registry.models import DataverseEnvironment, MobileApp, Pause, Registration
+from registry.services.locking import in_transaction, lock
+from registry.states import FailureReason, PauseReason, RegistrationState
 from sync import connect
+from sync.clients.cij import CijClient
 from sync.clients.errors import Denied, Refused, RemoteError, Throttled
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 Subject = MobileApp | DataverseEnvironment
 OPENS_AT = 10  # calls in a row without an answer
 PROBE = timedelta(seconds=15)
+FOR_CREDENTIALS = (PauseReason.CREDENTIALS, PauseReason.CONFIGURATION)
 SLOWEST_PROBE = timedelta(minutes=15)
 
 
@@ -34,17 +36,25 @@ class Gate:
     limit: int
     noted: Pause | None = None
 
-    def passed(self) -> None:
-        """A call was answered well: the far end is there and takes our credentials."""
-        if self.noted:
+    def prove(self, client: CijClient) -> RemoteError | None:
+        """Where this call probed a pause for credentials: ask the call that checks them, since a 202 proves nothing."""
+        if self.noted is None or self.noted.reason not in FOR_CREDENTIALS:
+            return None
+        try:
+            client.check()
+        except RemoteError as error:
+            return error
+        return None
+
+    def heed(self, error: RemoteError | None) -> None:
+        """A call failed as a whole, or (None) was answered well. Told after its outcomes are settled."""
+        if error is not None:
+            rest(self.subject, error)
+        elif self.noted:
             # Only what this call has probed: a pause that another worker noted meanwhile stays.
             seen = {"pk": self.noted.pk, "reason": self.noted.reason, "failures": self.noted.failures}
             if Pause.objects.filter(**seen).delete()[0] and self.limit == 1:
                 logger.info("%s resumed", self.subject)
-
-    def stopped(self, error: RemoteError) -> None:
-        """A call failed as a whole."""
-        rest(self.subject, error)
 
 
 def gate(subject: Subject, full: int) -> Gate:
@@ -61,15 +71,27 @@ def gate(subject: Subject, full: int) -> Gate:
 
 def rest(subject: Subject, error: RemoteError) -> None:
     """Note a failed call: pause at once, or count where there was no answer."""
-    with transaction.atomic():
-        pause = Pause.objects.select_for_update().filter(_of(subject), platform="").first() or _new(subject)
-        reason, wait = _reason_and_wait(error, pause.failures + 1)
-        # A throttled or misconfigured far end stays so, whatever else fails meanwhile.
-        pause.failures = pause.failures + 1 if pause.reason in ("", reason) else 1
-        pause.reason, pause.detail, pause.until = reason, str(error), timezone.now() + wait
-        pause.save()
-    if reason != PauseReason.UNAVAILABLE or pause.failures >= OPENS_AT:
-        logger.warning("%s paused for %.0f s: %s (%s)", subject, wait.total_seconds(), reason.label, error)
+    pause = in_transaction(lambda: _note(subject, error))
+    if pause and (pause.reason != PauseReason.UNAVAILABLE or pause.failures >= OPENS_AT):
+        wait = (pause.until - timezone.now()).total_seconds()
+        logger.warning("%s paused for %.0f s: %s (%s)", subject, wait, pause.get_reason_display(), error)
+
+
+def _note(subject: Subject, error: RemoteError) -> Pause | None:
+    lock(f"pause:{type(subject).__name__}:{subject.pk}")  # workers fail together: one row, one count
+    pause = Pause.objects.filter(_of(subject), platform="").first() or _new(subject)
+    reason, wait = _reason_and_wait(error, pause.failures + 1)
+    until = timezone.now() + wait
+    if pause.pk and pause.reason != reason:
+        if reason == PauseReason.UNAVAILABLE:
+            return None  # silence says nothing new of one that is throttled or refuses our credentials
+        pause.failures = 0
+    elif pause.pk:
+        until = max(until, pause.until)
+    pause.failures += 1
+    pause.reason, pause.detail, pause.until = reason, str(error), until
+    pause.save()
+    return pause
 
 
 def resume(subject: Subject) -> bool:
@@ -78,6 +100,15 @@ def resume(subject: Subject) -> bool:
     if deleted:
         logger.info("%s resumed", subject)
     return bool(deleted)
+
+
+def reopen(app: MobileApp) -> int:
+    """Have what failed sent once more: what was at fault has been mended. Returns how many registrations.
+
+    Not those whose token is too long for CI-J: nothing that an administrator does mends that.
+    """
+    failed = Registration.objects.filter(app=app, state=RegistrationState.FAILED, desired=True, in_flight=False)
+    return failed.exclude(reason=FailureReason.TOKEN_TOO_LONG).update(due_at=timezone.now(), attempts=0)
 
 
 def _of(subject: Subject) -> Q:

@@ -55,7 +55,6 @@ def accepted(row: Registration, request_id: Any, now: datetime) -> Change:
     return {
         "state": RegistrationState.SENT,
         "request_id": request_id,
-        "attempts": 0,
         "reason": "",
         "detail": "",
         "due_at": now + FIRST_POLL,
@@ -68,7 +67,7 @@ def refused(row: Registration, detail: str, now: datetime) -> Change:
 
 
 def failed(row: Registration, reason: str, detail: str, now: datetime) -> Change:
-    """A decided failure: CI-J holds nothing, and trying the same again would not help."""
+    """A decided failure: this attempt stored nothing, and trying the same again would not help."""
     return {
         "state": RegistrationState.FAILED,
         "reason": reason,
@@ -76,10 +75,15 @@ def failed(row: Registration, reason: str, detail: str, now: datetime) -> Change
         "decided_at": now,
         "request_id": None,
         "undecided_until": None,
-        "maybe_held": False,
+        "maybe_held": held_before(row, now),
         "cleaned_at": None,
         "due_at": None if row.desired else now,
     }
+
+
+def held_before(row: Registration, now: datetime) -> bool:
+    """Whether CI-J may hold the triple from before this attempt, which stored nothing: only a cleanup ends that."""
+    return row.registered_at is not None or (row.unanswered_until is not None and row.unanswered_until > now)
 
 
 def unanswered(row: Registration, detail: str, now: datetime, patience: timedelta) -> Change:
@@ -105,11 +109,11 @@ def confirmed(row: Registration, outcome: Outcome, now: datetime, patience: time
     if row.cleaned_at is not None:
         return _clean_again(now)
     if reason == "ApiTokenNotValid":
-        return _send_again(row, outcome.reason, now + backoff(row.attempts))
+        return _send_again(row, outcome.reason, now)
     if reason in (FailureReason.DRY_RUN, FailureReason.TOKEN_TOO_LONG):
         return failed(row, reason, outcome.reason, now)
     # FailedToStoreDevice, and whatever Microsoft may add: nothing says that it would fail for ever.
-    return _send_again(row, outcome.reason, now + backoff(row.attempts))
+    return _send_again(row, outcome.reason, now)
 
 
 def _held(row: Registration, now: datetime) -> Change:
@@ -129,15 +133,15 @@ def _held(row: Registration, now: datetime) -> Change:
     }
 
 
-def _send_again(row: Registration, detail: str, due_at: datetime) -> Change:
+def _send_again(row: Registration, detail: str, now: datetime) -> Change:
     return {
         "state": RegistrationState.READY,
         "attempts": row.attempts + 1,
         "detail": detail,
         "request_id": None,
         "undecided_until": None,
-        "maybe_held": False,
-        "due_at": due_at,
+        "maybe_held": held_before(row, now),
+        "due_at": now + backoff(row.attempts),
     }
 
 
@@ -149,6 +153,17 @@ def _clean_again(now: datetime) -> Change:
         "cleaned_at": None,
         "due_at": now,
     }
+
+
+def not_told(row: Registration, detail: str, now: datetime, patience: timedelta) -> Change:
+    """CI-J did not say what became of it: ask again, but let nobody wait longer for the token than for a Pending."""
+    pending = still_pending(row, now, patience)
+    if "state" in pending:
+        return pending
+    change = try_again(row, detail, now)
+    if row.cleaned_at is None and not row.desired:
+        change["due_at"] = min(change["due_at"], row.desired_changed_at + patience)
+    return change
 
 
 def still_pending(row: Registration, now: datetime, patience: timedelta) -> Change:
@@ -185,10 +200,17 @@ def cleanup_over(row: Registration, detail: str, now: datetime) -> Change:
 
 def settled(row: Registration, now: datetime) -> Change:
     """A cleanup's settling time is over: the token is free."""
-    base: Change = {"maybe_held": False, "detail": row.detail, "reason": ""}
+    base: Change = {"maybe_held": False, "registered_at": None, "reason": ""}
     if row.request_id is not None:  # cleaned up early: its registration may still come to pass
         return base | {"state": RegistrationState.SENT, "due_at": now + FIRST_POLL}
+    base |= {"undecided_until": None}
     if row.desired:
-        return base | {"state": RegistrationState.READY, "undecided_until": None, "cleaned_at": None, "due_at": now}
-    # A send whose answer was lost may still be worked off: one more cleanup when its time is over.
-    return base | {"state": RegistrationState.RETIRED, "undecided_until": None, "due_at": row.undecided_until}
+        return base | {"state": RegistrationState.READY, "cleaned_at": None, "due_at": now}
+    # A send whose answer was lost may still be worked off: one more cleanup when its time is over, and at once after an
+    # answer that came late.
+    echo = row.unanswered_until if row.unanswered_until is not None and row.unanswered_until > now else None
+    return base | {
+        "state": RegistrationState.RETIRED,
+        "unanswered_until": echo,
+        "due_at": now if row.recheck else echo,
+    }

@@ -6,6 +6,7 @@ it looks for work, so whatever changes afterwards gets a nudge of its own. A los
 
 import logging
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -77,20 +78,40 @@ def run(step: str, mark: str) -> None:
     if more:
         nudge(step)
     else:
-        _nudge_when_due(step)
+        _nudge_when_due(step, at_least=0.05 if worked else 1.0)
 
 
-def _nudge_when_due(step: str) -> None:
+def _nudge_when_due(step: str, at_least: float) -> None:
     due = DUE[step]()
     if due is not None:
         wait = (due - timezone.now()).total_seconds()
         if wait < SOON:
-            nudge(step, max(wait, 0.0) + 0.05)
+            nudge(step, max(wait + 0.05, at_least))
 
 
 def _each_app(run_batch: Callable[[MobileApp], int]) -> Callable[[], int]:
-    """One round over all apps, a batch each: no app waits for another's backlog."""
-    return lambda: sum(run_batch(app) for app in MobileApp.objects.select_related("dataverse").order_by("?"))
+    """One round over all apps, a batch each: no app waits for another's backlog, or fails with another."""
+
+    def round_of_all() -> int:
+        ends = time.monotonic() + BUDGET
+        worked = 0
+        for pk in MobileApp.objects.order_by("?").values_list("pk", flat=True):
+            worked += _run_for(pk, run_batch)
+            if time.monotonic() > ends:
+                break  # the others have their turn in the next round
+        return worked
+
+    return round_of_all
+
+
+def _run_for(pk: int, run_batch: Callable[[MobileApp], int]) -> int:
+    try:
+        return run_batch(MobileApp.objects.select_related("dataverse").get(pk=pk))
+    except Exception as error:  # noqa: BLE001 one app's unreadable secret or odd row must not stop the others
+        # The error's own text may quote values; where it happened says enough.
+        where = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("app %d: %s: %s\n%s", pk, run_batch.__module__, type(error).__name__, where)  # noqa: TRY400
+        return 0
 
 
 STEPS: dict[str, Callable[[], int]] = {

@@ -15,6 +15,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from registry.models import MobileApp, Pause, Registration
+from registry.services.locking import lock
 from registry.states import FailureReason, PauseReason, Platform, RegistrationState
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ def _over(app: MobileApp, platform: str) -> None:
 def _count(app: MobileApp, platform: str, failures: int, since: datetime) -> None:
     wave = settings.TOKENHUB_DRY_RUN_WAVE
     with transaction.atomic():
-        pause = Pause.objects.select_for_update().filter(app=app, platform=platform).first()
+        lock(f"wave:{app.pk}:{platform}")
+        pause = Pause.objects.filter(app=app, platform=platform).first()
         if pause is None or (pause.failures < wave and pause.created_at < since - AT_ONCE):
             pause = pause or Pause(app=app, platform=platform)
             pause.failures, pause.created_at = 0, since

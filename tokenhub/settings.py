@@ -39,7 +39,8 @@ REDIS_URL: str = env.str("REDIS_URL", _stack.redis_url if _stack else f"redis://
 def _database() -> dict[str, Any]:
     database: dict[str, Any] = environ.Env.db_url_config(_database_url)
     database["ENGINE"] = "django.db.backends.postgresql"
-    database["OPTIONS"] = {**database.get("OPTIONS", {}), "connect_timeout": 5}
+    # Values travel beside the statements, so that PostgreSQL's log of a failed statement quotes none of them.
+    database["OPTIONS"] = {**database.get("OPTIONS", {}), "connect_timeout": 5, "server_side_binding": True}
     if _stack or not EMBEDDED:  # a pool would try again for a while where nobody listens
         pool = {"min_size": 0, "max_size": env.int("TOKENHUB_DB_POOL_MAX", 10), "timeout": 10}
         database["OPTIONS"]["pool"] = pool
@@ -146,7 +147,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["registry.api.authentication.BearerKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["registry.api.parsers.BoundedJSONParser"],
     "EXCEPTION_HANDLER": "registry.api.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }

@@ -4,11 +4,17 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
+
+
+class TooLarge(exceptions.APIException):
+    status_code = 413
+    default_detail = "The body is too large."
+
 
 # Stable identifiers, one for each kind of error; a client may compare them.
 TYPES = {
@@ -32,6 +38,8 @@ class UserNotAllowedProblem(exceptions.PermissionDenied):
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     """Turn what a view raised into a problem; None (a 500) for what no client caused."""
+    if isinstance(exc, RequestDataTooBig):
+        exc = TooLarge()
     response = drf_exception_handler(exc, context)
     if response is None:
         return None
@@ -47,9 +55,18 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         problem["errors"] = errors
     else:
         problem["detail"] = _detail(exc)
-    response.data = problem
+    response.data = _encodable(problem)
     response.content_type = "application/problem+json"
     return response
+
+
+def _encodable(value: Any) -> Any:
+    """The same without lone surrogates: an error names the field as it was posted, and JSON can post anything."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    return {key: _encodable(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _detail(exc: Exception) -> str:

@@ -17,7 +17,7 @@ from registry.services.normalise import device_token, email_address, phone_numbe
 from registry.states import Platform
 
 INFO_FIELDS = ("app_version", "os_version", "model", "locale", "time_zone")
-_INSTALLATION_ID = r"^[A-Za-z0-9._:\-]{1,128}$"
+INSTALLATION_ID = r"[A-Za-z0-9._:\-]{1,128}"
 
 
 # Walks the time zone folders: once a process, not once a launch.
@@ -53,8 +53,8 @@ class TextField(serializers.CharField):
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             self.fail("invalid")
-        if any(ord(character) < 32 for character in data):
-            raise serializers.ValidationError("Control characters are not allowed.")
+        if any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in data):
+            raise serializers.ValidationError("Control characters and lone surrogates are not allowed.")
         return super().to_internal_value(data)
 
 
@@ -88,7 +88,7 @@ class UserSerializer(StrictSerializer):
 
 
 class LaunchSerializer(StrictSerializer):
-    installation_id = serializers.RegexField(_INSTALLATION_ID, max_length=128)
+    installation_id = serializers.RegexField(rf"\A{INSTALLATION_ID}\Z", max_length=128)
     platform = serializers.ChoiceField(Platform.choices)
     token = TextField(max_length=4096, trim_whitespace=False)
     user = UserSerializer(required=False, allow_null=True)
@@ -158,7 +158,7 @@ class TrackingIdField(serializers.Field[uuid.UUID | None, Any, Any, Any]):
 
 
 class EventSerializer(StrictSerializer):
-    installation_id = serializers.RegexField(_INSTALLATION_ID, max_length=128, required=False)
+    installation_id = serializers.RegexField(rf"\A{INSTALLATION_ID}\Z", max_length=128, required=False)
     token = TextField(max_length=300, required=False)
     tracking_id = TrackingIdField()
     status = serializers.ChoiceField(["opened"])

@@ -70,6 +70,8 @@ class Registration(models.Model):
     decided_at = models.DateTimeField(null=True, blank=True, help_text="When CI-J's last outcome came")
     # A registration was sent and nobody knows yet what became of it; after this time nobody will.
     undecided_until = models.DateTimeField(null=True, blank=True)
+    # An earlier send got no answer; until then it may still be worked off.
+    unanswered_until = models.DateTimeField(null=True, blank=True)
     # The last cleanup that CI-J accepted since the last registration was sent.
     cleaned_at = models.DateTimeField(null=True, blank=True)
     # CI-J may hold the triple: set before the first byte is sent, cleared by a settled cleanup or a decided failure.

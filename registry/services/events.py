@@ -11,6 +11,7 @@ from django.utils import timezone
 from registry.crypto import sha256
 from registry.models import Device, InteractionEvent, MobileApp
 from registry.ports import announce
+from registry.services.locking import in_transaction
 from registry.states import EventState, NotRelayedReason
 
 
@@ -48,7 +49,9 @@ def record_events(app: MobileApp, reports: Sequence[ReportedEvent]) -> None:
                 due_at=None if reason else now,
             )
         )
-    InteractionEvent.objects.bulk_create(rows, ignore_conflicts=True)
+    # In one order, so that parallel posts of the same events wait for each other instead of deadlocking.
+    rows.sort(key=lambda row: (row.message_id, row.device_id or 0, str(row.tracking_id)))
+    in_transaction(lambda: InteractionEvent.objects.bulk_create(rows, ignore_conflicts=True))
     announce(["relay"] if any(row.due_at for row in rows) else [])
 
 

@@ -9,25 +9,22 @@ A launch nearly always repeats what is known: one indexed read, no write. A chan
 4. raise `revision` where CI-J has to learn of it, and announce the work on commit.
 """
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from django.conf import settings
-from django.db import OperationalError, connection, transaction
+from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
-from psycopg.errors import DeadlockDetected
 
 from registry.crypto import sha256
 from registry.models import DataverseMapping, Device, MobileApp, MobileUser, Registration
 from registry.ports import announce
+from registry.services.locking import in_transaction, lock
 from registry.states import RegistrationState, RetiredReason
-
-MAX_ATTEMPTS = 3
 
 
 class Result(StrEnum):
@@ -67,7 +64,7 @@ def record_launch(app: MobileApp, launch: Launch) -> tuple[Device, Result]:
     if device and _repeats(device, launch):
         _touch(device)
         return device, Result.UNCHANGED
-    return _retry_deadlocks(lambda: _apply(app, launch))
+    return in_transaction(lambda: _apply(app, launch))
 
 
 def find_device(app: MobileApp, installation_id: str) -> Device | None:
@@ -78,7 +75,7 @@ def find_device(app: MobileApp, installation_id: str) -> Device | None:
 def sign_out(device: Device) -> None:
     """Nobody is signed in on the device any more. Repeating it changes nothing."""
     with transaction.atomic():
-        _lock(f"installation:{device.app_id}:{device.installation_id}")
+        lock(f"installation:{device.app_id}:{device.installation_id}")
         changed = Device.objects.filter(pk=device.pk, user__isnull=False).update(user=None, revision=F("revision") + 1)
         if changed:
             announce(["plan"])
@@ -87,7 +84,7 @@ def sign_out(device: Device) -> None:
 def retire_device(device: Device) -> None:
     """The app was removed from the device, as far as its owner says. Repeating it changes nothing."""
     with transaction.atomic():
-        _lock(f"installation:{device.app_id}:{device.installation_id}")
+        lock(f"installation:{device.app_id}:{device.installation_id}")
         if _retire(Q(pk=device.pk), RetiredReason.DELETED):
             announce(["plan"])
 
@@ -95,7 +92,7 @@ def retire_device(device: Device) -> None:
 def mark_devices(users: Sequence[int]) -> None:
     """Have the devices of these users planned again. The user rows are locked by the caller."""
     devices = list(
-        Device.objects.select_for_update().filter(user__in=users).order_by("pk").values_list("pk", flat=True)
+        Device.objects.select_for_update(no_key=True).filter(user__in=users).order_by("pk").values_list("pk", flat=True)
     )
     Device.objects.filter(pk__in=devices).update(revision=F("revision") + 1)
 
@@ -137,32 +134,9 @@ def _confirm_again(device: Device) -> None:
         announce(["push"])
 
 
-def _retry_deadlocks[T](change: Callable[[], T]) -> T:
-    """Run `change` in a transaction; once more where PostgreSQL broke a deadlock at our cost.
-
-    Rows are locked in one order wherever the order is ours to choose; a user with many devices that change hands
-    at the same moment is where it is not.
-    """
-    for attempt in itertools.count(1):
-        try:
-            with transaction.atomic():
-                return change()
-        except OperationalError as error:
-            if attempt == MAX_ATTEMPTS or not isinstance(error.__cause__, DeadlockDetected):
-                raise
-    raise AssertionError("unreachable")
-
-
-def _lock(*names: str) -> None:
-    """Hold advisory locks until the transaction ends, taken in one order so that no two wait for each other."""
-    with connection.cursor() as cursor:
-        for key in sorted(int.from_bytes(sha256(name)[:8], signed=True) for name in names):
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [key])
-
-
 def _apply(app: MobileApp, launch: Launch) -> tuple[Device, Result]:
     token_hash = sha256(launch.token)
-    _lock(f"installation:{app.pk}:{launch.installation_id}", f"token:{app.pk}:{token_hash.hex()}")
+    lock(f"installation:{app.pk}:{launch.installation_id}", f"token:{app.pk}:{token_hash.hex()}")
     steps = {"plan"}
     user = None
     if launch.user is not None:
@@ -172,7 +146,7 @@ def _apply(app: MobileApp, launch: Launch) -> tuple[Device, Result]:
     # Both rows that this post may write, locked in the order of their ids: two phones that swap tokens do not
     # deadlock.
     rows = list(
-        Device.objects.select_for_update()
+        Device.objects.select_for_update(no_key=True)
         .filter(Q(installation_id=launch.installation_id) | Q(token_hash=token_hash, retired_at__isnull=True), app=app)
         .order_by("pk")
     )
@@ -214,7 +188,7 @@ def _retire(which: Q, reason: RetiredReason) -> int:
 def _upsert_user(app: MobileApp, posted: LaunchUser) -> tuple[MobileUser, bool]:
     """Lock or make the user and write what was posted; return them and whether the mapper has to look (again)."""
     defaults = {"push_consent": app.default_push_consent, "tracking_consent": app.default_tracking_consent}
-    locked = MobileUser.objects.select_for_update().filter(app=app, external_id=posted.external_id)
+    locked = MobileUser.objects.select_for_update(no_key=True).filter(app=app, external_id=posted.external_id)
     user = locked.first()
     if user is None:
         row = MobileUser(app=app, external_id=posted.external_id, **{**defaults, **posted.given})

@@ -24,7 +24,10 @@ def create_key(*, app: MobileApp, kind: str) -> str:
 def find_key(key: str) -> ApiKey | None:
     """The living key with its app, or None."""
     return (
-        ApiKey.objects.select_related("app").filter(key_hash=sha256(key), revoked_at__isnull=True).first()
+        ApiKey.objects.select_related("app")
+        .defer("app__api_token")  # nothing here needs it, and decrypting costs
+        .filter(key_hash=sha256(key), revoked_at__isnull=True)
+        .first()
         if key.startswith(tuple(PREFIXES.values()))
         else None
     )

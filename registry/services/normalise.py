@@ -58,10 +58,12 @@ def phone_number(field: str, text: str, region: str = "") -> str:
         number = phonenumbers.parse(text, region or None)
     except phonenumbers.NumberParseException:
         number = None
-    if number is None or not phonenumbers.is_possible_number(number):
+    spelled = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) if number else ""
+    # Some national plans allow more than the 15 digits that E.164 does.
+    if number is None or not phonenumbers.is_possible_number(number) or len(spelled) > 16:
         hint = "" if region else " with its country code, e.g. +4930123456"
         raise InvalidInput(field, f"is not a phone number{hint}.")
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return spelled
 
 
 def device_token(field: str, text: str, platform: str) -> str:

@@ -74,8 +74,8 @@ class CijClient:
         self._deadline = deadline
         self._before_call = before_call
 
-    def register(self, pairs: Sequence[Pair], callback: Callback | None = None) -> list[uuid.UUID]:
-        """Register up to 100 pairs, tracked; return the request ids in their order.
+    def register(self, pairs: Sequence[Pair], callback: Callback | None = None) -> list[uuid.UUID | None]:
+        """Register up to 100 pairs, tracked; return the request ids in their order, None where one is missing.
 
         202 means accepted, not registered: ask `statuses` for the outcome. `callback` is where CI-J shall say that
         there is one.
@@ -139,17 +139,19 @@ async def report_opened(
         raise http.failure(response.status_code, response.headers, response.content)
 
 
-def _guid(item: Any) -> uuid.UUID:
+def _guid(item: Any) -> uuid.UUID | None:
     try:
         return uuid.UUID(item["RegistrationRequestId"])
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise Unavailable("the answer holds an item without a RegistrationRequestId") from None
+        return None
 
 
 def _outcome(item: Any) -> Outcome:
+    """A status that is not documented decides nothing: it counts as pending, with what it said."""
+    status = item.get("Status") if isinstance(item, dict) else None
+    reason = item.get("FailureReason") if isinstance(item, dict) else None
     try:
-        status = Status(str(item["Status"]).strip().capitalize())
-    except (KeyError, TypeError, ValueError):
-        raise Unavailable("the answer holds an item without a known Status") from None
-    reason = item.get("FailureReason")
-    return Outcome(status, reason.strip()[:500] if isinstance(reason, str) else "")
+        known = Status(str(status).strip().capitalize())
+    except ValueError:
+        return Outcome(Status.PENDING, http.plain(str(status)))
+    return Outcome(known, http.plain(reason) if isinstance(reason, str) else "")

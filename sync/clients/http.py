@@ -56,7 +56,7 @@ def call(
                 if time.monotonic() > ends:
                     raise Unavailable(f"the answer took longer than {deadline:.0f} s")
             status, answered = response.status_code, response.headers
-    except httpx2.HTTPError as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise Unavailable(f"{type(error).__name__} at {httpx2.URL(url).host}") from None
     return parse(status, answered, bytes(content))
 
@@ -69,8 +69,13 @@ def parse(status: int, headers: Mapping[str, str], content: bytes) -> Any:
         return None
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Unavailable(f"the answer ({status}) is not JSON") from None
+
+
+def plain(text: str) -> str:
+    """A far end's words, made safe to store and show: printable, and not endless."""
+    return "".join(character for character in text if character.isprintable()).strip()[:500]
 
 
 def failure(status: int, headers: Mapping[str, str], content: bytes) -> RemoteError:
@@ -101,6 +106,6 @@ def _error_code(content: bytes) -> str:
     """The code of an OData error; messages may quote what was asked for, so they are left out."""
     try:
         code = json.loads(content)["error"]["code"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
-    return f" ({code[:32]})" if isinstance(code, str) else ""
+    return f" ({plain(code)[:32]})" if isinstance(code, str) else ""

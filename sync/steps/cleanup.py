@@ -10,17 +10,17 @@ import logging
 from datetime import datetime
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from registry.models import MobileApp, Registration
+from registry.services.locking import in_transaction
 from registry.states import RegistrationState, Step
 from sync import connect, pauses, policy
 from sync.clients.cij import MAX_BATCH, CijClient
-from sync.clients.errors import Refused, RemoteError
+from sync.clients.errors import Refused, Unavailable
 from sync.outbox import Change, Lease, claim, settle, write
-from sync.steps.push import pair
+from sync.steps.push import attempt, doubt, pair
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +36,12 @@ def run_batch(app: MobileApp) -> int:
     if not lease.rows:
         return moved
     decided: Decided = {}
-    failure = "the lease ended before it was sent"
-    try:
-        send(app, connect.cij(app), lease, decided)
-        gate.passed()
-    except RemoteError as error:
-        failure = str(error)
+    client = connect.cij(app)
+    error = attempt(lambda: send(app, client, lease, decided))
+    error = doubt(gate, lease, decided) or error or gate.prove(client)
+    failure = str(error or "HTTP 400")
+    if error:
         logger.warning("%s: cleaning up %d registrations: %s", app, len(lease.rows) - len(decided), error)
-        gate.stopped(error)
 
     def decide(row: Registration, now: datetime) -> Change:
         if row.pk not in decided:
@@ -54,6 +52,7 @@ def run_batch(app: MobileApp) -> int:
         return policy.cleanup_accepted(row, now, settings.TOKENHUB_CLEANUP_SETTLING)
 
     settle(lease.rows, decide)
+    gate.heed(error)
     return moved + len(lease.rows)
 
 
@@ -71,47 +70,52 @@ def retire_unsent(app: MobileApp) -> int:
 
 def finish(app: MobileApp) -> int:
     """Free the tokens whose cleanup has settled."""
+    return in_transaction(lambda: _finish(app))
+
+
+def _finish(app: MobileApp) -> int:
+    settled = Registration.objects.filter(
+        app=app,
+        step=Step.CLEANUP,
+        due_at__lte=Now(),
+        state=RegistrationState.RETIRING,
+        cleaned_at__isnull=False,
+    )
+    rows = list(settled.select_for_update(skip_locked=True).order_by("pk")[: 10 * MAX_BATCH])
     now = timezone.now()
-    with transaction.atomic():
-        rows = list(
-            Registration.objects.select_for_update(skip_locked=True).filter(
-                app=app,
-                step=Step.CLEANUP,
-                due_at__lte=Now(),
-                state=RegistrationState.RETIRING,
-                cleaned_at__isnull=False,
-            )[: 10 * MAX_BATCH]
-        )
-        write([(row, policy.settled(row, now)) for row in rows])
+    write([(row, policy.settled(row, now)) for row in rows])
     return len(rows)
 
 
 def send(app: MobileApp, client: CijClient, lease: Lease, decided: Decided) -> None:
     """Send the cleanups of the lease, noting in `decided` what CI-J says of each. Raises RemoteError."""
-    if not lease.lasts_for_a_call():
-        return
-    if app.batch_cleanup and len(lease.rows) > 1:
-        try:
-            client.clean_up([pair(row) for row in lease.rows])
-        except Refused:
-            client.check()
-            _one_by_one(client, lease, decided)
-            if not any(decided.values()):  # every single call passed: it was the array that CI-J does not take
-                MobileApp.objects.filter(pk=app.pk).update(batch_cleanup=False)
-        else:
-            decided.update(dict.fromkeys((row.pk for row in lease.rows), None))
-    else:
+    if not app.batch_cleanup or len(lease.rows) == 1:
         _one_by_one(client, lease, decided)
+        return
+    if not lease.lasts_for_a_call():
+        raise Unavailable("the lease ended before it was sent")
+    try:
+        client.clean_up([pair(row) for row in lease.rows])
+    except Refused:
+        client.check()
+        _one_by_one(client, lease, decided)
+        if not any(decided.values()):  # every single call passed: it was the array that CI-J does not take
+            MobileApp.objects.filter(pk=app.pk).update(batch_cleanup=False)
+    else:
+        decided.update(dict.fromkeys((row.pk for row in lease.rows), None))
 
 
 def _one_by_one(client: CijClient, lease: Lease, decided: Decided) -> None:
+    checked = False
     for row in lease.rows:
         if not lease.lasts_for_a_call():
-            return
+            raise Unavailable("the lease ended before everything was sent")
         try:
             client.clean_up_one(pair(row))
         except Refused as refusal:
-            client.check()
+            if not checked:
+                client.check()
+                checked = True
             decided[row.pk] = refusal
         else:
             decided[row.pk] = None

@@ -10,8 +10,9 @@ from registry.models import MobileApp, Registration
 from registry.states import Step
 from sync import connect, pauses, policy, waves
 from sync.clients.cij import MAX_BATCH, Outcome
-from sync.clients.errors import Denied, RemoteError
+from sync.clients.errors import Denied, Unavailable
 from sync.outbox import Change, claim, settle
+from sync.steps.push import attempt
 
 logger = logging.getLogger(__name__)
 
@@ -23,28 +24,29 @@ def run_batch(app: MobileApp) -> int:
     if not lease.rows:
         return 0
     outcomes: dict[int, Outcome] = {}
-    failure = "the lease ended before it was asked for"
-    try:
-        if lease.lasts_for_a_call():
-            request_ids = [row.request_id for row in lease.rows if row.request_id]
-            answers = connect.cij(app).statuses(request_ids)
-            outcomes = dict(zip((row.pk for row in lease.rows), answers, strict=True))
-            if any(policy.known_reason(outcome.reason) == "ApiTokenNotValid" for outcome in answers):
-                gate.stopped(Denied("ApiTokenNotValid"))
-            else:
-                gate.passed()
-    except RemoteError as error:
-        failure = str(error)
+    client = connect.cij(app)
+
+    def ask() -> None:
+        if not lease.lasts_for_a_call():
+            raise Unavailable("the lease ended before it was asked for")
+        answers = client.statuses([row.request_id for row in lease.rows if row.request_id])
+        outcomes.update(zip((row.pk for row in lease.rows), answers, strict=True))
+
+    # A 400 here means a wrong ApiToken, mobile app id or org: never the registrations' fault.
+    error = attempt(ask)
+    if error:
         logger.warning("%s: asking for %d outcomes: %s", app, len(lease.rows), error)
-        # A 400 here means a wrong ApiToken, mobile app id or org: never the registrations' fault.
-        gate.stopped(error)
+    elif any(policy.known_reason(outcome.reason) == "ApiTokenNotValid" for outcome in outcomes.values()):
+        error = Denied("ApiTokenNotValid")
+    failure = str(error)
 
     def decide(row: Registration, now: datetime) -> Change:
         outcome = outcomes.get(row.pk)
         if outcome is None:
-            return policy.try_again(row, failure, now)
+            return policy.not_told(row, failure, now, settings.TOKENHUB_HANDOVER_PATIENCE)
         return policy.confirmed(row, outcome, now, settings.TOKENHUB_HANDOVER_PATIENCE)
 
     since = timezone.now()
     waves.heed(app, settle(lease.rows, decide), since)
+    gate.heed(error)
     return len(lease.rows)

@@ -66,11 +66,11 @@ def run_batch(app: MobileApp) -> int:
         answers = look_up(connect.dataverse(app.dataverse), app, list(users.values()))
     except RemoteError as error:
         logger.warning("Dataverse %s: looking up %d users: %s", app.dataverse, len(claimed), error)
-        gate.stopped(error)
         _put_back(claimed)
+        gate.heed(error)
     else:
-        gate.passed()
         _settle(claimed, answers)
+        gate.heed(None)
     return len(claimed)
 
 

@@ -9,11 +9,12 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import F
 
 from registry.models import DataverseMapping, Device
 from registry.services.desired import Target, target
+from registry.services.locking import in_transaction
 
 BATCH = 500
 
@@ -37,7 +38,13 @@ FROM (
         ON o.app_id = w.app_id AND o.token_hash = w.token_hash
     WHERE o.desired
 ) AS touched
-WHERE r.id = touched.id AND NOT EXISTS (
+-- Said again of the row itself: after waiting for another planner only this is looked at anew.
+WHERE r.id = touched.id AND r.desired AND (
+    r.device_id = ANY(%(devices)s) OR EXISTS (
+        SELECT FROM unnest(%(apps)s::bigint[], %(hashes)s::bytea[]) AS w(app_id, token_hash)
+        WHERE w.app_id = r.app_id AND w.token_hash = r.token_hash
+    )
+) AND NOT EXISTS (
     SELECT FROM unnest(%(apps)s::bigint[], %(hashes)s::bytea[], %(ids)s::uuid[]) AS w(app_id, token_hash, dataverse_id)
     WHERE w.app_id = r.app_id AND w.token_hash = r.token_hash AND w.dataverse_id = r.dataverse_id
 )
@@ -63,16 +70,18 @@ SET desired = true, device_id = excluded.device_id, "table" = excluded."table", 
 
 def run_batch(limit: int = BATCH) -> int:
     """Plan up to `limit` changed devices; return how many there were."""
-    with transaction.atomic():
-        devices = list(
-            Device.objects.select_for_update(of=("self",), skip_locked=True)
-            .filter(revision__gt=F("planned_revision"))
-            .select_related("user")
-            .order_by("pk")[:limit]
-        )
-        if devices:
-            _write(devices)
-            Device.objects.filter(pk__in=[device.pk for device in devices]).update(planned_revision=F("revision"))
+    return in_transaction(lambda: _plan(limit))
+
+
+def _plan(limit: int) -> int:
+    changed = Device.objects.filter(revision__gt=F("planned_revision")).order_by("pk")
+    locked = list(changed.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True)[:limit])
+    # Read in a second statement: of a row that changed while the first waited, PostgreSQL locks the newest version
+    # but would join the user as the older snapshot saw them. Writers of users lock the devices before they commit.
+    devices = list(Device.objects.filter(pk__in=locked).select_related("user").order_by("pk"))
+    if devices:
+        _write(devices)
+        Device.objects.filter(pk__in=locked).update(planned_revision=F("revision"))
     return len(devices)
 
 

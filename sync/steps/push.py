@@ -8,7 +8,7 @@
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from django.conf import settings
@@ -18,10 +18,12 @@ from registry.states import Step
 from sync import connect, pauses, policy, waves
 from sync.clients.callbacks import Callback
 from sync.clients.cij import MAX_BATCH, CijClient, Pair
-from sync.clients.errors import Refused, RemoteError
+from sync.clients.errors import Refused, RemoteError, Unavailable
 from sync.outbox import Change, Lease, claim, settle
 
 logger = logging.getLogger(__name__)
+
+LONE_ATTEMPTS = 5
 
 # What is decided of each registration, by its id: CI-J's request id, or its refusal. The others got no answer.
 Decided = dict[int, uuid.UUID | Refused]
@@ -35,15 +37,13 @@ def run_batch(app: MobileApp) -> int:
     if not lease.rows:
         return 0
     decided: Decided = {}
-    failure = "the lease ended before it was sent"
     batch_id = uuid.uuid4()
-    try:
-        send(connect.cij(app), lease, connect.callback(batch_id), decided)
-        gate.passed()
-    except RemoteError as error:
-        failure = str(error)
+    client = connect.cij(app)
+    error = attempt(lambda: _send(client, lease, connect.callback(batch_id), lease.rows, decided))
+    error = doubt(gate, lease, decided) or error or gate.prove(client)
+    failure = str(error or "no request id came back")
+    if error:
         logger.warning("%s: registering %d devices: %s", app, len(lease.rows) - len(decided), error)
-        gate.stopped(error)
 
     def decide(row: Registration, now: datetime) -> Change:
         outcome = decided.get(row.pk)
@@ -53,28 +53,44 @@ def run_batch(app: MobileApp) -> int:
             return policy.refused(row, str(outcome), now)
         return policy.accepted(row, outcome, now) | {"batch_id": batch_id}
 
+    # What is known is written down first: it must not be lost to whatever the gate does.
     settle(lease.rows, decide)
+    gate.heed(error)
     return len(lease.rows)
 
 
-def send(client: CijClient, lease: Lease, callback: Callback | None, decided: Decided) -> None:
-    """Send all rows of the lease, noting in `decided` what CI-J says of each.
+def attempt(calls: Callable[[], None]) -> RemoteError | None:
+    """Make the calls of a batch; return what ended them early, or None."""
+    try:
+        calls()
+    except RemoteError as error:
+        return error
+    return None
 
-    Raises RemoteError where a call fails as a whole; Refused means that the app's configuration is at fault.
+
+def doubt[T](gate: pauses.Gate, lease: Lease, decided: dict[int, T | Refused]) -> RemoteError | None:
+    """Drop refusals that do not speak of their rows; return the error that they stand for where that is the app's.
+
+    A refusal is believed where others of the same batch passed and it is in the minority. Where half fails, the
+    app's configuration is at fault: fail nothing. A row that stands alone has nothing to be compared with: it is
+    tried again some times first.
     """
-    _send(client, lease, callback, lease.rows, decided)
-    refusals = {key: outcome for key, outcome in decided.items() if isinstance(outcome, Refused)}
-    if len(lease.rows) > 1 and 2 * len(refusals) >= len(lease.rows):
-        for key in refusals:  # they say nothing about the tokens
-            del decided[key]
-        raise Refused(f"{len(refusals)} of {len(lease.rows)} registrations refused")
+    refused = [key for key, outcome in decided.items() if isinstance(outcome, Refused)]
+    if not refused or 2 * len(refused) < len(decided):
+        return None
+    alone = len(lease.rows) == 1 and gate.noted is None
+    if alone and lease.rows[0].attempts >= LONE_ATTEMPTS:
+        return None
+    for key in refused:
+        del decided[key]
+    return None if alone else Refused(f"{len(refused)} of {len(lease.rows)} refused")
 
 
 def _send(
     client: CijClient, lease: Lease, callback: Callback | None, rows: Sequence[Registration], decided: Decided
 ) -> None:
     if not lease.lasts_for_a_call():
-        return
+        raise Unavailable("the lease ended before everything was sent")
     try:
         request_ids = client.register([pair(row) for row in rows], callback)
     except Refused as refusal:
@@ -87,7 +103,8 @@ def _send(
         _send(client, lease, callback, rows[:middle], decided)
         _send(client, lease, callback, rows[middle:], decided)
     else:
-        decided.update(zip((row.pk for row in rows), request_ids, strict=True))
+        found = zip(rows, request_ids, strict=True)
+        decided.update((row.pk, request_id) for row, request_id in found if request_id is not None)
 
 
 def pair(row: Registration) -> Pair:

@@ -102,6 +102,6 @@ def _heed(gate: pauses.Gate, outcomes: Sequence[RemoteError | None]) -> None:
     if stop is None and all(isinstance(error, Unavailable) for error in outcomes):
         stop = errors[0]
     if stop is not None:
-        gate.stopped(stop)
-    elif None in outcomes:
-        gate.passed()
+        gate.heed(stop)
+    elif None in outcomes and (gate.noted is None or gate.noted.reason not in pauses.FOR_CREDENTIALS):
+        gate.heed(None)  # events carry no ApiToken: their success says nothing about it

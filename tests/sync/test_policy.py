@@ -92,7 +92,7 @@ def test_an_early_cleanup_keeps_the_request_to_ask_about() -> None:
         ({"desired": True, "request_id": None}, {"state": "ready", "due_at": NOW}),
         ({"desired": False}, {"state": "sent"}),  # cleaned up early: ask again
         (
-            {"desired": False, "request_id": None},
+            {"desired": False, "request_id": None, "unanswered_until": NOW + timedelta(hours=24)},
             {"state": "retired", "due_at": NOW + timedelta(hours=24)},  # an answer was lost: clean up once more
         ),
     ],
@@ -101,6 +101,33 @@ def test_a_settled_cleanup_frees_the_token(before: dict[str, Any], after: dict[s
     change = policy.settled(row(state="retiring", **before), NOW)
     assert change["maybe_held"] is False
     assert {name: change[name] for name in after} == after
+
+
+@pytest.mark.parametrize("reason", ["DryRunSendingFailed", "FailedToStoreDevice", "ApiTokenNotValid"])
+def test_a_failed_resend_does_not_forget_what_was_held_before(reason: str) -> None:
+    earlier = row(registered_at=NOW - timedelta(days=31))
+    assert policy.confirmed(earlier, failed(reason), NOW, PATIENCE)["maybe_held"] is True
+    lost = row(unanswered_until=NOW + timedelta(hours=1))
+    assert policy.confirmed(lost, failed(reason), NOW, PATIENCE)["maybe_held"] is True
+    assert policy.confirmed(row(), failed(reason), NOW, PATIENCE)["maybe_held"] is False
+
+
+def test_storing_that_fails_again_and_again_is_tried_less_and_less_often() -> None:
+    change = policy.confirmed(row(attempts=6), failed("FailedToStoreDevice"), NOW, PATIENCE)
+    assert change["due_at"] > NOW + timedelta(seconds=20)
+    assert "attempts" not in policy.accepted(row(attempts=6), REQUEST, NOW)
+
+
+def test_a_late_answer_while_the_cleanup_settles_has_it_cleaned_up_once_more() -> None:
+    change = policy.settled(row(state="retiring", desired=False, request_id=None, recheck=True), NOW)
+    assert (change["state"], change["due_at"]) == ("retired", NOW)
+
+
+def test_a_status_call_that_fails_lets_nobody_wait_longer_for_a_token() -> None:
+    waiting = row(desired=False, attempts=50)
+    assert policy.not_told(waiting, "HTTP 500", NOW, PATIENCE)["due_at"] == NOW + timedelta(seconds=20)
+    overdue = row(desired=False, desired_changed_at=NOW - PATIENCE)
+    assert policy.not_told(overdue, "HTTP 500", NOW, PATIENCE)["state"] == "retiring"
 
 
 def test_a_registration_without_an_answer_is_given_time_before_it_is_cleaned_up() -> None:

@@ -33,9 +33,9 @@ def test_it_shows_what_waits_and_what_is_paused(app: MobileApp, server: Api) -> 
 def test_resuming_by_hand_ends_the_pause(app: MobileApp) -> None:
     pauses.rest(app, Denied("HTTP 401"))
     assert pauses.gate(app, 100).limit == 0
-    assert run("resume_app", "--app", "shop") == "shop resumed.\n"
+    assert run("resume_app", "--app", "shop") == "shop resumed; 0 failed registrations are tried again.\n"
     assert pauses.gate(app, 100).limit == 100
-    assert run("resume_app", "--app", "shop") == "shop was not paused.\n"
+    assert run("resume_app", "--app", "shop") == "shop was not paused; 0 failed registrations are tried again.\n"
 
 
 def test_when_its_time_has_come_one_request_probes(app: MobileApp) -> None:
@@ -60,7 +60,7 @@ def test_the_tenth_call_in_a_row_without_an_answer_opens_the_circuit(app: Mobile
 def test_a_success_between_them_starts_the_count_anew(app: MobileApp) -> None:
     for _ in range(pauses.OPENS_AT - 1):
         pauses.rest(app, Unavailable("HTTP 500"))
-    pauses.gate(app, 100).passed()
+    pauses.gate(app, 100).heed(None)
     pauses.rest(app, Unavailable("HTTP 500"))
     assert app.pauses.get().failures == 1
 

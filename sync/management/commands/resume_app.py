@@ -9,7 +9,10 @@ from sync import pauses
 
 
 class Command(JsonCommand):
-    help = "End the pauses of an app and of its Dataverse environment. What waited goes on with the next sweep."
+    help = (
+        "End the pauses of an app and of its Dataverse environment, and try again what failed. "
+        "What waited goes on with the next sweep."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -17,7 +20,9 @@ class Command(JsonCommand):
 
     def act(self, **options: Any) -> dict[str, Any]:
         app = app_by_slug(options["app"])
-        return {"app": app.slug, "resumed": any([pauses.resume(app), pauses.resume(app.dataverse)])}
+        resumed = any([pauses.resume(app), pauses.resume(app.dataverse)])
+        return {"app": app.slug, "resumed": resumed, "reopened": pauses.reopen(app)}
 
     def say(self, result: dict[str, Any]) -> str:
-        return f"{result['app']} resumed." if result["resumed"] else f"{result['app']} was not paused."
+        pause = "resumed" if result["resumed"] else "was not paused"
+        return f"{result['app']} {pause}; {result['reopened']} failed registrations are tried again."
