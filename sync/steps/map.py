@@ -5,7 +5,10 @@ decides. One record: mapped. Several: ambiguous, never "the first wins". None: l
 record may be created later.
 """
 
+import itertools
 import logging
+import random
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,21 +16,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 
 from registry.models import DataverseMapping, MobileApp, MobileUser
 from registry.services.ingest import mark_devices
+from registry.services.locking import in_transaction
 from registry.states import MappingState, MatchKey
 from sync import connect, pauses
 from sync.clients.dataverse import DataverseClient, by_value
-from sync.clients.errors import RemoteError
-from sync.policy import backoff
+from sync.clients.errors import Refused, RemoteError, Unavailable
 
 logger = logging.getLogger(__name__)
 
 BATCH = 490  # users; their conditions fit into one query nearly always
 LOOK_AGAIN = [timedelta(seconds=30), *(timedelta(minutes=m) for m in (2, 10, 60, 360)), timedelta(days=1)]
+ASK_AGAIN = timedelta(seconds=3)  # after a call that failed; an outage is the pause's business
 NO_KEYS = "The app has posted neither an e-mail address nor a phone number for this user."
 
 _CLAIM = """
@@ -58,35 +61,54 @@ NOT_FOUND = Answer(MappingState.NOT_FOUND)
 def run_batch(app: MobileApp) -> int:
     """Look up a batch of the app's due users; return how many."""
     gate = pauses.gate(app.dataverse, BATCH)
+    ends = time.monotonic() + settings.TOKENHUB_LEASE.total_seconds() - connect.deadline()
     claimed = _claim(app, gate.limit) if gate.limit else []
     if not claimed:
         return 0
-    users = MobileUser.objects.in_bulk([mapping.user_id for mapping in claimed])
-    try:
-        answers = look_up(connect.dataverse(app.dataverse), app, list(users.values()))
-    except RemoteError as error:
-        logger.warning("Dataverse %s: looking up %d users: %s", app.dataverse, len(claimed), error)
-        _put_back(claimed)
-        gate.heed(error)
-    else:
-        _settle(claimed, answers)
-        gate.heed(None)
+    users = list(MobileUser.objects.filter(pk__in=[mapping.user_id for mapping in claimed]))
+    answers, error = look_up(connect.dataverse(app.dataverse), app, users, ends)
+    _settle([mapping for mapping in claimed if mapping.pk in answers], answers)
+    if error:
+        logger.warning("Dataverse %s: %d users not looked up: %s", app.dataverse, len(claimed) - len(answers), error)
+        _put_back([mapping for mapping in claimed if mapping.pk not in answers])
+    # Where a part was answered, the environment answers: one missing table or column does not stop the others.
+    gate.heed(None if answers and isinstance(error, Refused) else error)
     return len(claimed)
 
 
-def look_up(client: DataverseClient, app: MobileApp, users: Sequence[MobileUser]) -> dict[int, Answer]:
-    """Ask Dataverse for all users at once, level by level; return each user's answer by id. Raises RemoteError."""
+def look_up(
+    client: DataverseClient, app: MobileApp, users: Sequence[MobileUser], ends: float
+) -> tuple[dict[int, Answer], RemoteError | None]:
+    """Ask Dataverse for all users at once, level by level.
+
+    Returns each user's answer by id, and the error that leaves the others without one. A table or column that
+    Dataverse refuses is passed over: who is found before or after it is found, who is not stays unanswered. No query
+    starts after `ends` (monotonic seconds), when the lease would not outlast it.
+    """
     answers: dict[int, Answer] = {}
+    refusal: RemoteError | None = None
     tables = connect.tables(app.dataverse)
-    for table in app.match:
-        for key in app.match_by:
-            waiting = [user for user in users if user.pk not in answers and _value(user, key)]
-            column = tables[table].email_column if key == MatchKey.EMAIL else tables[table].phone_column
+    for table, key in itertools.product(app.match, app.match_by):
+        waiting = [user for user in users if user.pk not in answers and _value(user, key)]
+        if not waiting:
+            continue
+        if time.monotonic() > ends:
+            return answers, Unavailable("the lease ended before everybody was looked up")
+        column = tables[table].email_column if key == MatchKey.EMAIL else tables[table].phone_column
+        try:
             found = by_value(client.find(tables[table], column, sorted({_value(user, key) for user in waiting})))
-            for user in waiting:
-                if ids := found.get(_value(user, key).casefold()):
-                    answers[user.pk] = _answer(table, key, ids)
-    return answers
+        except Refused as error:
+            refusal = Refused(f"{error} for {column} of {tables[table].entity_set}")
+            continue
+        except RemoteError as error:
+            return answers, error
+        for user in waiting:
+            if ids := found.get(_value(user, key).casefold()):
+                answers[user.pk] = _answer(table, key, ids)
+    if refusal is None:
+        for user in users:
+            answers.setdefault(user.pk, NOT_FOUND)
+    return answers, refusal
 
 
 def _value(user: MobileUser, key: str) -> str:
@@ -105,34 +127,33 @@ def _claim(app: MobileApp, limit: int) -> list[DataverseMapping]:
 
 
 def _put_back(claimed: Sequence[DataverseMapping]) -> None:
-    """The look-up failed: nothing is known, so nothing changes but when to ask again."""
+    """Nothing is known of these, so nothing changes but when to ask again."""
     now = timezone.now()
     for mapping in claimed:
-        due_at = now + backoff(mapping.attempts)
-        DataverseMapping.objects.filter(pk=mapping.pk, claim_no=mapping.claim_no).update(
-            due_at=due_at, attempts=mapping.attempts + 1
-        )
+        ours = DataverseMapping.objects.filter(pk=mapping.pk, claim_no=mapping.claim_no)
+        ours.update(due_at=now + ASK_AGAIN * random.uniform(0.75, 1.25))  # noqa: S311 jitter
 
 
 def _settle(claimed: Sequence[DataverseMapping], answers: dict[int, Answer]) -> None:
+    in_transaction(lambda: _write({mapping.pk: mapping.claim_no for mapping in claimed}, answers))
+
+
+def _write(claim_nos: dict[int, int], answers: dict[int, Answer]) -> None:
+    # Users first, then mappings, then devices: the order of the ingest.
+    locked = MobileUser.objects.select_for_update(no_key=True).filter(pk__in=claim_nos).order_by("pk")
+    users = {user.pk: user for user in locked}
     now = timezone.now()
-    claim_nos = {mapping.pk: mapping.claim_no for mapping in claimed}
-    with transaction.atomic():
-        # Users first, then mappings, then devices: the order of the ingest.
-        users = {
-            user.pk: user for user in MobileUser.objects.select_for_update().filter(pk__in=claim_nos).order_by("pk")
-        }
-        moved: list[int] = []
-        for mapping in DataverseMapping.objects.select_for_update().filter(pk__in=claim_nos).order_by("pk"):
-            if mapping.claim_no != claim_nos[mapping.pk]:
-                continue  # the user's e-mail or phone changed meanwhile: this answer is about the old ones
-            before = (mapping.state, mapping.dataverse_id, mapping.table)
-            for name, value in change(mapping, users[mapping.pk], answers.get(mapping.pk, NOT_FOUND), now).items():
-                setattr(mapping, name, value)
-            mapping.save()
-            if before != (mapping.state, mapping.dataverse_id, mapping.table):
-                moved.append(mapping.pk)
-        mark_devices(moved)
+    moved: list[int] = []
+    for mapping in DataverseMapping.objects.select_for_update().filter(pk__in=claim_nos).order_by("pk"):
+        if mapping.claim_no != claim_nos[mapping.pk]:
+            continue  # the user's e-mail or phone changed meanwhile: this answer is about the old ones
+        before = (mapping.state, mapping.dataverse_id, mapping.table)
+        for name, value in change(mapping, users[mapping.pk], answers[mapping.pk], now).items():
+            setattr(mapping, name, value)
+        mapping.save()
+        if before != (mapping.state, mapping.dataverse_id, mapping.table):
+            moved.append(mapping.pk)
+    mark_devices(moved)
 
 
 def change(mapping: DataverseMapping, user: MobileUser, answer: Answer, now: datetime) -> dict[str, Any]:

@@ -1,0 +1,159 @@
+"""When the far end, or our configuration of it, is at fault as a whole: nothing is lost, nothing is blamed wrongly."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from registry.models import DataverseMapping, Device, MobileApp, Pause, Registration
+from sync import pauses, tasks
+from sync.clients.errors import Unavailable
+from sync.steps import plan
+from tests.sandbox_process import World
+
+
+def launch(world: World, count: int) -> dict[str, str]:
+    """Phones of users that Dataverse knows; return the contacts by installation id."""
+    contacts = {f"u{number}": world.contact(emailaddress1=f"u{number}@example.com") for number in range(count)}
+    for name in contacts:
+        world.server.launch(
+            installation_id=name, token=f"token-{name}", user={"id": name, "email": f"{name}@example.com"}
+        )
+    return contacts
+
+
+def in_parallel(count: int, work: Callable[[int], None]) -> list[BaseException]:
+    """Run `work` in threads that start at once; return what they raised."""
+    start = threading.Barrier(count)
+    raised: list[BaseException] = []
+
+    def one(number: int) -> None:
+        try:
+            start.wait()
+            work(number)
+        except Exception as error:  # noqa: BLE001 that is what is looked for
+            raised.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return raised
+
+
+def test_when_every_registration_is_refused_the_app_rests_and_no_token_is_blamed(world: World) -> None:
+    world.microsoft.add_fault("register_batch", times=None, status=400)
+    contacts = launch(world, 5)
+    world.work_until(world.app.pauses.exists)
+    assert not Registration.objects.filter(state="failed").exists()
+    for _ in range(3):  # each probe is one registration: it is not blamed either, and ends no pause
+        Pause.objects.update(until=timezone.now())
+        Registration.objects.update(due_at=timezone.now())
+        world.work_once()
+    assert not Registration.objects.filter(state="failed").exists()
+    assert world.app.pauses.get().failures == 4
+    world.microsoft.clear_faults()
+    Pause.objects.update(until=timezone.now())
+    world.work_until(lambda: len(world.held()) == len(contacts), timeout=30)
+    world.work_until(lambda: not world.app.pauses.exists())
+
+
+def test_a_token_refused_on_its_own_is_failed_in_the_end_and_pauses_nobody(world: World) -> None:
+    world.microsoft.add_fault("register_batch", times=None, status=400)
+    launch(world, 1)
+    for _ in range(6):
+        world.work_until(lambda: Registration.objects.filter(due_at__isnull=False).exists() or _failed())
+        Registration.objects.filter(due_at__isnull=False).update(due_at=timezone.now())
+        world.work_once()
+    world.work_until(_failed)
+    assert not world.app.pauses.exists()
+
+
+def _failed() -> bool:
+    return Registration.objects.filter(state="failed", reason="Refused").exists()
+
+
+def test_a_table_that_dataverse_does_not_have_does_not_stop_the_others(world: World) -> None:
+    world.app.dataverse.profile_email_column = "nosuch_column"
+    world.app.dataverse.save()
+    contacts = launch(world, 5)
+    world.server.launch(installation_id="unknown", token="other", user={"id": "x", "email": "x@example.com"})
+    world.work_until(lambda: len(world.held()) == len(contacts))
+    assert not Pause.objects.exists()
+    # Not known to be not found: the profile that could be theirs was not asked for.
+    assert DataverseMapping.objects.get(user__external_id="x").state == "pending"
+
+
+def test_an_app_whose_secret_cannot_be_read_does_not_stop_the_others(world: World) -> None:
+    broken = MobileApp.objects.get(pk=world.app.pk)
+    broken.pk, broken.slug, broken.mobile_app_id = None, "broken", "00000000-0000-0000-0000-000000000001"
+    broken.save(force_insert=True)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE registry_mobileapp SET api_token = 'rubbish' WHERE slug = 'broken'")
+    contacts = launch(world, 1)
+    world.work_until(lambda: len(world.held()) == len(contacts))
+
+
+def test_a_failed_resend_is_cleaned_up_before_the_next_owner(world: World) -> None:
+    anna = world.contact(emailaddress1="anna@example.com")
+    bert = world.contact(emailaddress1="bert@example.com")
+    world.server.launch(user={"id": "anna", "email": "anna@example.com"})
+    world.work_until(lambda: world.server.state() == "registered")
+    # Sent again, as after thirty days, and this time it fails; CI-J holds what it held.
+    world.microsoft.add_fault("status", status=200, body=[{"Status": "Failed", "FailureReason": "DryRunSendingFailed"}])
+    Registration.objects.update(due_at=timezone.now())
+    world.work_until(lambda: world.server.state() == "failed")
+    world.server.launch(user={"id": "bert", "email": "bert@example.com"})
+    world.work_until(lambda: world.held() == {(bert, "token-1")})
+    gone = next(effect.seq for effect in world.microsoft.effects("cleanup") if effect.user_id == anna)
+    came = next(effect.seq for effect in world.microsoft.effects("register") if effect.user_id == bert)
+    assert gone < came
+
+
+@pytest.mark.usefixtures("transactional_db")
+def test_workers_that_fail_together_write_one_pause(world: World) -> None:
+    raised = in_parallel(6, lambda _: pauses.rest(world.app, Unavailable("HTTP 500")))
+    assert raised == []
+    assert world.app.pauses.get().failures == 6
+
+
+def test_a_device_that_changes_while_it_is_planned_is_planned_as_it_is(world: World) -> None:
+    """The planner waits for the row that a post is writing, and must not plan with the user of before."""
+    world.server.launch()
+    bert = world.contact(emailaddress1="bert@example.com")
+    world.server.launch(installation_id="other", token="other", user={"id": "bert", "email": "bert@example.com"})
+    world.work_until(lambda: world.held() == {(bert, "other")})
+    Device.objects.update(revision=5)
+    for _ in range(20):
+        users = [None, {"id": "bert"}]
+
+        def work(number: int, users: list[dict[str, str] | None] = users) -> None:
+            if number == 0:
+                plan.run_batch()
+            else:
+                for user in users:
+                    world.server.launch(user=user)
+
+        assert in_parallel(2, work) == []
+    world.work_until(lambda: (bert, "token-1") in world.held())
+
+
+def test_planners_and_settlers_do_not_lose_each_others_work(world: World) -> None:
+    contacts = launch(world, 30)
+    ends = timezone.now() + timedelta(seconds=4)
+
+    def work(number: int) -> None:
+        steps = list(tasks.STEPS.values())
+        while timezone.now() < ends:
+            steps[number % len(steps)]()
+            if number % 2:
+                Device.objects.update(revision=Device.objects.first().revision + 1)  # type: ignore[union-attr]
+
+    assert in_parallel(6, work) == []
+    world.work_until(lambda: len(world.held()) == len(contacts), timeout=30)
