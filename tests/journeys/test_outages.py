@@ -8,7 +8,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from registry.models import DataverseMapping, Device, MobileApp, Pause, Registration
+from registry.models import DataverseMapping, Device, MobileApp, MobileUser, Pause, Registration
+from registry.services.ingest import mark_devices
+from registry.services.locking import in_transaction
 from sync import pauses, tasks
 from sync.clients.errors import Unavailable
 from sync.steps import plan
@@ -146,6 +148,7 @@ def test_a_device_that_changes_while_it_is_planned_is_planned_as_it_is(world: Wo
 
 def test_planners_and_settlers_do_not_lose_each_others_work(world: World) -> None:
     contacts = launch(world, 30)
+    users = list(MobileUser.objects.values_list("pk", flat=True))
     ends = timezone.now() + timedelta(seconds=4)
 
     def work(number: int) -> None:
@@ -153,7 +156,7 @@ def test_planners_and_settlers_do_not_lose_each_others_work(world: World) -> Non
         while timezone.now() < ends:
             steps[number % len(steps)]()
             if number % 2:
-                Device.objects.update(revision=Device.objects.first().revision + 1)  # type: ignore[union-attr]
+                in_transaction(lambda: mark_devices(users))
 
     assert in_parallel(6, work) == []
     world.work_until(lambda: len(world.held()) == len(contacts), timeout=30)
