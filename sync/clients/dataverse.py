@@ -31,6 +31,9 @@ class Table:
     phone_column: str
 
 
+type Row = dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Record:
     """An active record: its id, and the value that the look-up matched."""
@@ -57,21 +60,29 @@ class DataverseClient:
         self._forget = forget
         self._deadline = deadline
 
-    def find(self, table: Table, column: str, values: Iterable[str]) -> list[Record]:
+    def find(self, table: Table, column: str, values: Iterable[str | uuid.UUID]) -> list[Record]:
         """Active records of `table` whose `column` equals one of `values`, ignoring case. Raises RemoteError."""
-        return [
-            record
-            for query in queries(self._base, table, column, values)
-            for record in self._read(query, table, column)
-        ]
+        select = (
+            f"{self._base}{table.entity_set}?$select={table.id_column},{column}&$filter=statecode%20eq%200%20and%20("
+        )
+        # One condition is taken by statecode.
+        chunks = queries(select, column, map(literal, values), MAX_CONDITIONS - 1)
+        return [_record(row, table, column) for query in chunks for row in self._read(query)]
 
-    def _read(self, url: str, table: Table, column: str) -> Iterator[Record]:
+    def get(self, table: Table, columns: Sequence[str], ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Row]:
+        """The records of `table` with these ids, active or not, by id; what is not there is left out. Raises
+        RemoteError."""
+        select = f"{self._base}{table.entity_set}?$select={','.join([table.id_column, *columns])}&$filter=("
+        chunks = queries(select, table.id_column, map(literal, ids), MAX_CONDITIONS)
+        rows = [row for query in chunks for row in self._read(query)]
+        return {_id(row, table.id_column): row for row in rows}
+
+    def _read(self, url: str) -> Iterator[Row]:
         for _ in range(MAX_PAGES):
             answer = self._get(url)
             if not isinstance(answer, dict) or not isinstance(rows := answer.get("value"), list):
                 raise Unavailable("the answer holds no list of records")
-            for row in rows:
-                yield _record(row, table, column)
+            yield from rows
             following = answer.get("@odata.nextLink")
             if following is None:
                 return
@@ -96,26 +107,27 @@ class DataverseClient:
         return link
 
 
-def queries(base: str, table: Table, column: str, values: Iterable[str]) -> Iterator[str]:
-    """URLs that together ask for all `values`, each within Dataverse's limits."""
-    prefix = f"{base}{table.entity_set}?$select={table.id_column},{column}&$filter=statecode%20eq%200%20and%20("
+def queries(select: str, column: str, literals: Iterable[str], most: int) -> Iterator[str]:
+    """URLs that together ask for all values of `column`, each within Dataverse's limits. `select` ends with the
+    parenthesis that the conditions, at most `most`, come into."""
     conditions: list[str] = []
-    length = len(prefix) + 1
-    for value in values:
-        condition = quote(f"{column} eq {literal(value)}", safe="")
+    length = len(select) + 1
+    for value in literals:
+        condition = quote(f"{column} eq {value}", safe="")
         joined = len(condition) + len("%20or%20")
-        # One condition is taken by statecode.
-        if conditions and (len(conditions) == MAX_CONDITIONS - 1 or length + joined > MAX_URL):
-            yield f"{prefix}{'%20or%20'.join(conditions)})"
-            conditions, length = [], len(prefix) + 1
+        if conditions and (len(conditions) == most or length + joined > MAX_URL):
+            yield f"{select}{'%20or%20'.join(conditions)})"
+            conditions, length = [], len(select) + 1
         conditions.append(condition)
         length += joined
     if conditions:
-        yield f"{prefix}{'%20or%20'.join(conditions)})"
+        yield f"{select}{'%20or%20'.join(conditions)})"
 
 
-def literal(value: str) -> str:
-    """A string literal of OData: in apostrophes, those within doubled."""
+def literal(value: str | uuid.UUID) -> str:
+    """A literal of OData: a GUID is bare, a string in apostrophes, those within doubled."""
+    if isinstance(value, uuid.UUID):
+        return str(value)
     return "'" + value.replace("'", "''") + "'"
 
 
@@ -125,6 +137,13 @@ def _record(row: Any, table: Table, column: str) -> Record:
         return Record(uuid.UUID(row[table.id_column]), value if isinstance(value, str) else "")
     except (KeyError, TypeError, ValueError, AttributeError):
         raise Unavailable(f"the answer holds a record without {table.id_column} or {column}") from None
+
+
+def _id(row: Any, column: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(row[column])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise Unavailable(f"the answer holds a record without {column}") from None
 
 
 def by_value(records: Sequence[Record]) -> dict[str, list[uuid.UUID]]:
