@@ -128,4 +128,10 @@ class PauseReason(TextChoices):
     CREDENTIALS = "credentials", "the credentials are refused"
     CONFIGURATION = "configuration", "everything is refused: org, mobile app id or ApiToken are wrong"
     UNAVAILABLE = "unavailable", "it does not answer"
+    MAPPINGS_LOST = (
+        "mappings_lost",
+        "most of the records that users are mapped to are gone: check that tokenhub's application user in Dataverse "
+        "still may read contacts, leads and profiles of the whole organisation; if they were really deleted, accept "
+        "that with manage.py resume_app",
+    )
     DRY_RUN = "dry_run", "test messages to many tokens fail: the app's push credentials there are wrong or expired"

@@ -9,6 +9,8 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.conf import settings
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -53,12 +55,16 @@ class Gate:
         elif self.noted:
             # Only what this call has probed: a pause that another worker noted meanwhile stays.
             seen = {"pk": self.noted.pk, "reason": self.noted.reason, "failures": self.noted.failures}
-            if Pause.objects.filter(**seen).delete()[0] and self.limit == 1:
+            probed = self.limit == 1 or is_for_losses(self.noted)
+            if Pause.objects.filter(**seen).delete()[0] and probed:
                 logger.info("%s resumed", self.subject)
 
 
-def gate(subject: Subject, full: int) -> Gate:
-    """How much may be claimed for the subject now: everything, one probe, or nothing."""
+def gate(subject: Subject, full: int, *, rechecks: bool = False) -> Gate:
+    """How much may be claimed for the subject now: everything, one probe, or nothing.
+
+    Of lost mappings one record says nothing: they are probed by a whole batch of re-checks, and by nothing else.
+    """
     if isinstance(subject, MobileApp) and connect.bucket(subject).is_empty():
         return Gate(subject, 0)
     pause = Pause.objects.filter(_of(subject), platform="").first()
@@ -66,7 +72,10 @@ def gate(subject: Subject, full: int) -> Gate:
         return Gate(subject, full)
     if pause.reason == PauseReason.UNAVAILABLE and pause.failures < OPENS_AT:
         return Gate(subject, full, pause)
-    return Gate(subject, 1 if pause.until <= timezone.now() else 0, pause)
+    probe = 1
+    if is_for_losses(pause):
+        probe = full if rechecks else 0
+    return Gate(subject, probe if pause.until <= timezone.now() else 0, pause)
 
 
 def rest(subject: Subject, error: RemoteError) -> None:
@@ -82,6 +91,10 @@ def _note(subject: Subject, error: RemoteError) -> Pause | None:
     pause = Pause.objects.filter(_of(subject), platform="").first() or _new(subject)
     reason, wait = _reason_and_wait(error, pause.failures + 1)
     until = timezone.now() + wait
+    if is_for_losses(pause):
+        # Its probe did not come through: what it was to find out is as open as before.
+        Pause.objects.filter(pk=pause.pk).update(until=until)
+        return None
     if pause.pk and pause.reason != reason:
         if reason == PauseReason.UNAVAILABLE:
             return None  # silence says nothing new of one that is throttled or refuses our credentials
@@ -94,9 +107,37 @@ def _note(subject: Subject, error: RemoteError) -> Pause | None:
     return pause
 
 
+def rest_for_losses(environment: DataverseEnvironment, detail: str) -> None:
+    """A re-check would lose too many mappings: rest until one does not, or until a person accepts it."""
+    in_transaction(lambda: _note_losses(environment, detail))
+    logger.warning("%s paused: %s (%s)", environment, PauseReason.MAPPINGS_LOST.label, detail)
+
+
+def _note_losses(environment: DataverseEnvironment, detail: str) -> None:
+    lock(f"pause:{type(environment).__name__}:{environment.pk}")
+    pause = Pause.objects.filter(_of(environment), platform="").first() or _new(environment)
+    pause.failures = pause.failures + 1 if is_for_losses(pause) else 1
+    pause.reason, pause.detail = PauseReason.MAPPINGS_LOST, detail
+    pause.until = timezone.now() + min(PROBE * 2 ** min(pause.failures - 1, 10), SLOWEST_PROBE)
+    pause.save()
+
+
+def is_for_losses(pause: Pause) -> bool:
+    return pause.reason == PauseReason.MAPPINGS_LOST
+
+
 def resume(subject: Subject) -> bool:
-    """End every pause of the subject by hand. Returns whether there was one."""
-    deleted, _ = Pause.objects.filter(_of(subject)).delete()
+    """End every pause of the subject by hand. Returns whether there was one.
+
+    Where it was for lost mappings, that accepts their loss: until a re-check loses few, or all were re-checked once.
+    """
+    with transaction.atomic():
+        if isinstance(subject, DataverseEnvironment):
+            lost = Pause.objects.filter(_of(subject), reason=PauseReason.MAPPINGS_LOST).exists()
+            if lost:
+                until = timezone.now() + settings.TOKENHUB_MAPPING_RECHECK
+                DataverseEnvironment.objects.filter(pk=subject.pk).update(losses_accepted_until=until)
+        deleted, _ = Pause.objects.filter(_of(subject)).delete()
     if deleted:
         logger.info("%s resumed", subject)
     return bool(deleted)

@@ -19,7 +19,7 @@ from registry.models import DataverseMapping, InteractionEvent, MobileApp, Regis
 from registry.states import Step
 from sync import connect
 from sync.outbox import next_due
-from sync.steps import cleanup, confirm, map, plan, push, relay  # noqa: A004 named as the step is
+from sync.steps import cleanup, confirm, map, plan, push, recheck, relay  # noqa: A004 named as the step is
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +117,7 @@ def _run_for(pk: int, run_batch: Callable[[MobileApp], int]) -> int:
 STEPS: dict[str, Callable[[], int]] = {
     "plan": plan.run_batch,
     "map": _each_app(map.run_batch),
+    "recheck": _each_app(recheck.run_batch),
     "push": _each_app(push.run_batch),
     "confirm": _each_app(confirm.run_batch),
     "cleanup": _each_app(cleanup.run_batch),
@@ -125,6 +126,7 @@ STEPS: dict[str, Callable[[], int]] = {
 FOLLOWERS: dict[str, tuple[str, ...]] = {
     "plan": ("cleanup", "push"),
     "map": ("plan",),
+    "recheck": ("map", "plan"),
     "push": ("confirm",),
     "confirm": ("cleanup", "push"),
     "cleanup": ("push", "confirm"),
@@ -133,6 +135,7 @@ FOLLOWERS: dict[str, tuple[str, ...]] = {
 DUE: dict[str, Callable[[], Any]] = {
     "plan": lambda: None,
     "map": lambda: next_due(DataverseMapping.objects.all()),
+    "recheck": lambda: None,
     "push": lambda: next_due(Registration.objects.filter(step=Step.PUSH)),
     "confirm": lambda: next_due(Registration.objects.filter(step=Step.CONFIRM)),
     "cleanup": lambda: next_due(Registration.objects.filter(step=Step.CLEANUP)),

@@ -202,6 +202,10 @@ TOKENHUB_HANDOVER_PATIENCE = timedelta(seconds=env.float("TOKENHUB_HANDOVER_PATI
 TOKENHUB_PENDING_LIMIT = timedelta(hours=env.float("TOKENHUB_PENDING_LIMIT_HOURS", 24.0))
 TOKENHUB_DRY_RUN_WAVE = env.int("TOKENHUB_DRY_RUN_WAVE", 20)
 TOKENHUB_RECONFIRM_AFTER = timedelta(days=env.float("TOKENHUB_RECONFIRM_DAYS", 30.0))
+TOKENHUB_MAPPING_RECHECK = timedelta(hours=env.float("TOKENHUB_MAPPING_RECHECK_HOURS", 24.0))
+# A re-check that would lose so many mappings at once changes nothing and pauses the environment.
+TOKENHUB_MAPPING_LOSS_MIN = env.int("TOKENHUB_MAPPING_LOSS_MIN", 10)
+TOKENHUB_MAPPING_LOSS_RATIO = env.float("TOKENHUB_MAPPING_LOSS_RATIO", 0.5)
 # Where Microsoft reaches us, e.g. https://push.example.com: CI-J is asked to call back. Unset: polling alone.
 TOKENHUB_PUBLIC_URL: str = env.str("TOKENHUB_PUBLIC_URL", "").rstrip("/")
 TOKENHUB_CALLBACK_BOTH_HEADERS = env.bool("TOKENHUB_CALLBACK_BOTH_HEADERS", False)

@@ -29,6 +29,8 @@ class DataverseEnvironment(models.Model):
     # The columns of a profile depend on how the customer unified their data.
     profile_email_column = models.CharField(max_length=128, default="msdynci_email")
     profile_phone_column = models.CharField(max_length=128, default="msdynci_phone")
+    # Set where a person resumes a pause for lost mappings; cleared by the first re-check that loses few.
+    losses_accepted_until = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

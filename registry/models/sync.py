@@ -12,7 +12,8 @@ from registry.states import DataverseTable, MappingState, MatchKey, Platform, Re
 class DataverseMapping(models.Model):
     """Which Dataverse record an app user is, and how we know.
 
-    `due_at` says when to look (again); a claim pushes it past the lease. Whoever changes the user's e-mail or
+    `due_at` says when to look (again), `recheck_at` when to see whether a mapped record is still what it was; a
+    claim pushes either past the lease. Whoever changes the user's e-mail or
     phone raises `claim_no`, so that the answer to a question about the old ones is dropped.
     """
 
@@ -26,11 +27,15 @@ class DataverseMapping(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     checked_at = models.DateTimeField(null=True, blank=True)
     due_at = models.DateTimeField(null=True, blank=True)
+    recheck_at = models.DateTimeField(db_default=Now())
     claim_no = models.BigIntegerField(default=0, editable=False)
 
     class Meta:
         verbose_name = "Dataverse mapping"
-        indexes = [models.Index(fields=["due_at"], name="mapping_due", condition=Q(due_at__isnull=False))]
+        indexes = [
+            models.Index(fields=["due_at"], name="mapping_due", condition=Q(due_at__isnull=False)),
+            models.Index(fields=["recheck_at"], name="mapping_recheck", condition=Q(state="mapped")),
+        ]
 
     def __str__(self) -> str:
         return f"{self.user_id}: {self.state}"

@@ -2,6 +2,7 @@
 
     plan      changed devices → what is desired of which registration
     map       users → Dataverse records
+    recheck   mapped records → still active, moved, or lost
     push      desired registrations → sent
     confirm   sent → registered or failed
     cleanup   no longer desired → retired

@@ -10,7 +10,7 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -67,7 +67,9 @@ def run_batch(app: MobileApp) -> int:
         return 0
     users = list(MobileUser.objects.filter(pk__in=[mapping.user_id for mapping in claimed]))
     answers, error = look_up(connect.dataverse(app.dataverse), app, users, ends)
-    _settle([mapping for mapping in claimed if mapping.pk in answers], answers)
+    now = timezone.now()
+    answered = [mapping for mapping in claimed if mapping.pk in answers]
+    settle(answered, lambda mapping, user: change(mapping, user, answers[mapping.pk], now))
     if error:
         logger.warning("Dataverse %s: %d users not looked up: %s", app.dataverse, len(claimed) - len(answers), error)
         _put_back([mapping for mapping in claimed if mapping.pk not in answers])
@@ -134,21 +136,23 @@ def _put_back(claimed: Sequence[DataverseMapping]) -> None:
         ours.update(due_at=now + ASK_AGAIN * random.uniform(0.75, 1.25))  # noqa: S311 jitter
 
 
-def _settle(claimed: Sequence[DataverseMapping], answers: dict[int, Answer]) -> None:
-    in_transaction(lambda: _write({mapping.pk: mapping.claim_no for mapping in claimed}, answers))
+def settle(
+    claimed: Sequence[DataverseMapping], decide: Callable[[DataverseMapping, MobileUser], dict[str, Any]]
+) -> None:
+    """Write what `decide` makes of the mappings whose lease still holds, and mark the devices of those that moved."""
+    in_transaction(lambda: _write({mapping.pk: mapping.claim_no for mapping in claimed}, decide))
 
 
-def _write(claim_nos: dict[int, int], answers: dict[int, Answer]) -> None:
+def _write(claim_nos: dict[int, int], decide: Callable[[DataverseMapping, MobileUser], dict[str, Any]]) -> None:
     # Users first, then mappings, then devices: the order of the ingest.
     locked = MobileUser.objects.select_for_update(no_key=True).filter(pk__in=claim_nos).order_by("pk")
     users = {user.pk: user for user in locked}
-    now = timezone.now()
     moved: list[int] = []
     for mapping in DataverseMapping.objects.select_for_update().filter(pk__in=claim_nos).order_by("pk"):
         if mapping.claim_no != claim_nos[mapping.pk]:
             continue  # the user's e-mail or phone changed meanwhile: this answer is about the old ones
         before = (mapping.state, mapping.dataverse_id, mapping.table)
-        for name, value in change(mapping, users[mapping.pk], answers[mapping.pk], now).items():
+        for name, value in decide(mapping, users[mapping.pk]).items():
             setattr(mapping, name, value)
         mapping.save()
         if before != (mapping.state, mapping.dataverse_id, mapping.table):
@@ -165,7 +169,10 @@ def change(mapping: DataverseMapping, user: MobileUser, answer: Answer, now: dat
         if not user.email and not user.phone:
             return base | {"state": MappingState.NOT_FOUND, "detail": NO_KEYS}
         wait = LOOK_AGAIN[min(mapping.attempts, len(LOOK_AGAIN) - 1)]
-        return base | {"state": MappingState.NOT_FOUND, "attempts": mapping.attempts + 1, "due_at": now + wait}
+        # A record that was lost stays told of until another is found.
+        detail = mapping.detail if mapping.state == MappingState.NOT_FOUND and mapping.detail != NO_KEYS else ""
+        again = {"detail": detail, "attempts": mapping.attempts + 1, "due_at": now + wait}
+        return base | again | {"state": MappingState.NOT_FOUND}
     if answer.state is MappingState.AMBIGUOUS:
         listed = [str(candidate) for candidate in answer.candidates]
         detail = f"{len(listed)} active records of table {answer.table} have the same {answer.matched_by}."
@@ -188,4 +195,5 @@ def change(mapping: DataverseMapping, user: MobileUser, answer: Answer, now: dat
         "table": answer.table,
         "dataverse_id": answer.candidates[0],
         "matched_by": answer.matched_by,
+        "recheck_at": now + settings.TOKENHUB_MAPPING_RECHECK,
     }

@@ -11,7 +11,8 @@ from sync import pauses
 class Command(JsonCommand):
     help = (
         "End the pauses of an app and of its Dataverse environment, and try again what failed. "
-        "What waited goes on with the next sweep."
+        "What waited goes on with the next sweep. "
+        "Where it rests since most mappings were lost, that accepts their loss."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
