@@ -277,8 +277,8 @@ def hasty(world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
     settings.TOKENHUB_CLEANUP_SETTLING = timedelta(milliseconds=50)
     settings.TOKENHUB_HANDOVER_PATIENCE = PATIENCE
     monkeypatch.setattr(policy, "FIRST_POLL", MILLISECONDS)
-    for module in (policy, mapping):
-        monkeypatch.setattr(module, "backoff", lambda attempts: MILLISECONDS)
+    monkeypatch.setattr(policy, "backoff", lambda attempts: MILLISECONDS)
+    monkeypatch.setattr(mapping, "ASK_AGAIN", MILLISECONDS)
     monkeypatch.setattr(pauses, "PROBE", MILLISECONDS)
     MobileApp.objects.update(requests_per_second=10_000)
     return world

@@ -107,3 +107,8 @@ def test_a_taken_slug_and_an_unknown_app_are_told() -> None:
         create_app()
     with pytest.raises(CommandError, match=r"no app 'shoop'\. Known apps: shop"):
         run("create_key", "--app", "shoop", "--kind", "server")
+
+
+@pytest.mark.django_db
+def test_every_change_of_a_model_has_its_migration() -> None:
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
