@@ -87,8 +87,7 @@ def rest(subject: Subject, error: RemoteError) -> None:
 
 
 def _note(subject: Subject, error: RemoteError) -> Pause | None:
-    lock(f"pause:{type(subject).__name__}:{subject.pk}")  # workers fail together: one row, one count
-    pause = Pause.objects.filter(_of(subject), platform="").first() or _new(subject)
+    pause = _locked(subject)
     reason, wait = _reason_and_wait(error, pause.failures + 1)
     until = timezone.now() + wait
     if is_for_losses(pause):
@@ -114,12 +113,17 @@ def rest_for_losses(environment: DataverseEnvironment, detail: str) -> None:
 
 
 def _note_losses(environment: DataverseEnvironment, detail: str) -> None:
-    lock(f"pause:{type(environment).__name__}:{environment.pk}")
-    pause = Pause.objects.filter(_of(environment), platform="").first() or _new(environment)
+    pause = _locked(environment)
     pause.failures = pause.failures + 1 if is_for_losses(pause) else 1
     pause.reason, pause.detail = PauseReason.MAPPINGS_LOST, detail
-    pause.until = timezone.now() + min(PROBE * 2 ** min(pause.failures - 1, 10), SLOWEST_PROBE)
+    pause.until = timezone.now() + probe_after(pause.failures)
     pause.save()
+
+
+def probe_after(failures: int) -> timedelta:
+    """How long to rest after the `failures`-th failure in a row, before one request probes."""
+    wait: timedelta = PROBE * 2 ** min(failures - 1, 10)
+    return min(wait, SLOWEST_PROBE)
 
 
 def is_for_losses(pause: Pause) -> bool:
@@ -156,6 +160,12 @@ def _of(subject: Subject) -> Q:
     return Q(app=subject) if isinstance(subject, MobileApp) else Q(environment=subject)
 
 
+def _locked(subject: Subject) -> Pause:
+    """The subject's pause, or a new one. Workers fail together: one at a time, one row, one count."""
+    lock(f"pause:{type(subject).__name__}:{subject.pk}")
+    return Pause.objects.filter(_of(subject), platform="").first() or _new(subject)
+
+
 def _new(subject: Subject) -> Pause:
     if isinstance(subject, MobileApp):
         return Pause(app=subject, failures=0, reason="")
@@ -165,7 +175,7 @@ def _new(subject: Subject) -> Pause:
 def _reason_and_wait(error: RemoteError, failures: int) -> tuple[PauseReason, timedelta]:
     if isinstance(error, Throttled):
         return PauseReason.THROTTLED, timedelta(seconds=error.retry_after)
-    wait = min(PROBE * 2 ** min(failures - 1, 10), SLOWEST_PROBE)
+    wait = probe_after(failures)
     if isinstance(error, Denied):
         return PauseReason.CREDENTIALS, wait
     if isinstance(error, Refused):

@@ -17,12 +17,11 @@ from django.utils import timezone
 from registry.models import MobileApp, Pause, Registration
 from registry.services.locking import lock
 from registry.states import FailureReason, PauseReason, Platform, RegistrationState
+from sync.pauses import PROBE, probe_after
 
 logger = logging.getLogger(__name__)
 
 AT_ONCE = timedelta(minutes=10)  # failures further apart are not a wave
-PROBE = timedelta(seconds=15)
-SLOWEST_PROBE = timedelta(minutes=15)
 
 
 def lane(app: MobileApp, limit: int) -> tuple[list[str], int]:
@@ -66,7 +65,7 @@ def _count(app: MobileApp, platform: str, failures: int, since: datetime) -> Non
         pause.failures += failures
         pause.reason = PauseReason.DRY_RUN
         pause.detail = f"{pause.failures} test messages failed in a row"
-        pause.until = timezone.now() + min(PROBE * 2 ** min(pause.failures // wave, 10), SLOWEST_PROBE)
+        pause.until = timezone.now() + probe_after(pause.failures // wave + 1)
         pause.save()
         if pause.failures < wave:
             return

@@ -8,7 +8,3 @@ class InvalidInput(Exception):
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
-
-
-class UserNotAllowed(Exception):
-    """The app's identity policy does not let this key name a user."""
