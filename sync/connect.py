@@ -1,9 +1,8 @@
-"""Clients made of rows and settings. One HTTP client a process, made on first use and so after the fork."""
+"""Clients made of rows and settings. One `Http` a process, made on first use and so after the fork."""
 
 import uuid
 from functools import cache
 
-import httpx2
 import redis
 from django.conf import settings
 from django.utils.crypto import salted_hmac
@@ -11,11 +10,11 @@ from django.utils.crypto import salted_hmac
 from registry.models import DataverseEnvironment, MobileApp
 from registry.states import DataverseTable
 from sync.bucket import Bucket
-from sync.clients import http
 from sync.clients.callbacks import Callback
 from sync.clients.cij import CijClient, Connection
 from sync.clients.dataverse import DataverseClient, Table
 from sync.clients.entra import Credentials
+from sync.clients.http import Http
 
 
 def deadline() -> float:
@@ -25,8 +24,8 @@ def deadline() -> float:
 
 
 @cache
-def http_client() -> httpx2.Client:
-    return http.new_client(deadline())
+def http() -> Http:
+    return Http(deadline())
 
 
 @cache
@@ -64,7 +63,7 @@ def callback(batch_id: uuid.UUID) -> Callback | None:
 
 
 def cij(app: MobileApp) -> CijClient:
-    return CijClient(http_client(), connection(app), deadline=deadline(), before_call=bucket(app).use)
+    return CijClient(http(), connection(app), before_call=bucket(app).use)
 
 
 def dataverse(environment: DataverseEnvironment) -> DataverseClient:
@@ -75,7 +74,7 @@ def dataverse(environment: DataverseEnvironment) -> DataverseClient:
         environment.client_secret,
         environment.url,
     )
-    return DataverseClient(http_client(), environment.url, token=entra.token, forget=entra.forget, deadline=deadline())
+    return DataverseClient(http(), environment.url, token=entra.token, forget=entra.forget)
 
 
 def tables(environment: DataverseEnvironment) -> dict[str, Table]:

@@ -91,7 +91,7 @@ def world(
     settings.TOKENHUB_HANDOVER_PATIENCE = timedelta(seconds=1)
     monkeypatch.setenv("SSL_CERT_FILE", sandbox.ca_file)
     monkeypatch.setattr(policy, "FIRST_POLL", timedelta(seconds=0.2))
-    connect.http_client.cache_clear()
+    connect.http.cache_clear()
     connect.credentials.cache_clear()
     credentials = json.loads((Path(sandbox.ca_file).parent / "sandbox.json").read_text())
     environment = create_dataverse(
@@ -103,8 +103,8 @@ def world(
         authority=sandbox.url,
     )
     yield make_world(sandbox, environment)
-    connect.http_client().close()
-    connect.http_client.cache_clear()
+    connect.http().close()
+    connect.http.cache_clear()
 
 
 def make_world(sandbox: SandboxAdmin, environment: DataverseEnvironment, slug: str = "shop", **fields: Any) -> World:

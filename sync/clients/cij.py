@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import httpx2
-
-from sync.clients import http
 from sync.clients.callbacks import Callback
 from sync.clients.errors import Unavailable
+from sync.clients.http import Http, parse, plain
 
 MAX_BATCH = 100
 OPENED = 1
@@ -66,12 +64,9 @@ class Outcome:
 class CijClient:
     """The calls of one app. Every method raises RemoteError (sync.clients.errors)."""
 
-    def __init__(
-        self, client: httpx2.Client, connection: Connection, *, deadline: float, before_call: Callable[[], None]
-    ) -> None:
-        self._client = client
+    def __init__(self, http: Http, connection: Connection, *, before_call: Callable[[], None]) -> None:
+        self._http = http
         self._connection = connection
-        self._deadline = deadline
         self._before_call = before_call
 
     def register(self, pairs: Sequence[Pair], callback: Callback | None = None) -> list[uuid.UUID | None]:
@@ -87,7 +82,7 @@ class CijClient:
             for pair in pairs
         ]
         headers = {"x-ms-track-registration": "true"} | (callback.headers() if callback else {})
-        answer = self._post("devices/batch", bodies, headers)
+        answer = parse(self._post("devices/batch", bodies, headers))
         if not isinstance(answer, list) or len(answer) != len(pairs):
             raise Unavailable("the answer does not hold one request id for each registration")
         return [_guid(item) for item in answer]
@@ -95,7 +90,7 @@ class CijClient:
     def statuses(self, request_ids: Sequence[uuid.UUID]) -> list[Outcome]:
         """Ask for up to 100 outcomes; they come in the order of the ids."""
         body = self._connection.identity | {"RegistrationRequestIds": [str(guid) for guid in request_ids]}
-        answer = self._post("devices/status/", body)
+        answer = parse(self._post("devices/status/", body))
         if not isinstance(answer, list) or len(answer) != len(request_ids):
             raise Unavailable("the answer does not hold one outcome for each request id")
         return [_outcome(item) for item in answer]
@@ -115,28 +110,19 @@ class CijClient:
     def _cleanup_body(self, pair: Pair) -> dict[str, str]:
         return self._connection.identity | {"UserId": str(pair.user_id), "DeviceToken": pair.token}
 
-    def _post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> Any:
+    def _post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> bytes:
         self._before_call()
         url = self._connection.url(f"pushdeviceregistration/{path}")
-        return http.call(self._client, "POST", url, deadline=self._deadline, headers=headers, body=body)
+        return self._http.call("POST", url, headers=headers, body=body)
 
 
-async def report_opened(
-    client: httpx2.AsyncClient, connection: Connection, tracking_id: uuid.UUID, token: str, *, deadline: float
-) -> None:
+async def report_opened(http: Http, connection: Connection, tracking_id: uuid.UUID, token: str) -> None:
     """Report one opened notification; there is no batch form. Raises RemoteError.
 
     PushNotificationStatus is sent as the integer 1: developer-push-interactions.md.
     """
     body = {"TrackingId": str(tracking_id), "DeviceToken": token, "PushNotificationStatus": OPENED}
-    try:
-        response = await client.post(
-            connection.url("pushdatareceiver/events"), json=body, timeout=http.timeout(deadline)
-        )
-    except httpx2.HTTPError as error:
-        raise Unavailable(f"{type(error).__name__} at {httpx2.URL(connection.endpoint).host}") from None
-    if not response.is_success:
-        raise http.failure(response.status_code, response.headers, response.content)
+    await http.acall("POST", connection.url("pushdatareceiver/events"), body=body)
 
 
 def _guid(item: Any) -> uuid.UUID | None:
@@ -153,5 +139,5 @@ def _outcome(item: Any) -> Outcome:
     try:
         known = Status(str(status).strip().capitalize())
     except ValueError:
-        return Outcome(Status.PENDING, http.plain(str(status)))
-    return Outcome(known, http.plain(reason) if isinstance(reason, str) else "")
+        return Outcome(Status.PENDING, plain(str(status)))
+    return Outcome(known, plain(reason) if isinstance(reason, str) else "")

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import httpx2
-
-from sync.clients import http
 from sync.clients.errors import Denied, Unavailable
+from sync.clients.http import Http, parse
 
 MAX_CONDITIONS = 500
 MAX_URL = 32_768
@@ -47,18 +45,16 @@ class DataverseClient:
 
     def __init__(
         self,
-        client: httpx2.Client,
+        http: Http,
         url: str,
         *,
         token: Callable[[], str],
         forget: Callable[[], None],
-        deadline: float,
     ) -> None:
-        self._client = client
+        self._http = http
         self._base = f"{url}/api/data/v9.2/"
         self._token = token
         self._forget = forget
-        self._deadline = deadline
 
     def find(self, table: Table, column: str, values: Iterable[str | uuid.UUID]) -> list[Record]:
         """Active records of `table` whose `column` equals one of `values`, ignoring case. Raises RemoteError."""
@@ -98,7 +94,7 @@ class DataverseClient:
 
     def _get_once(self, url: str) -> Any:
         headers = HEADERS | {"Authorization": f"Bearer {self._token()}"}
-        return http.call(self._client, "GET", url, deadline=self._deadline, headers=headers)
+        return parse(self._http.call("GET", url, headers=headers))
 
     def _same_host(self, link: Any) -> str:
         """The next page's link, unmodified; our token goes to no other host."""

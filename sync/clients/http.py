@@ -1,10 +1,12 @@
 """One way to make an HTTPS call: verified, bounded in time and size, its failure put into our own terms."""
 
+import asyncio
 import json
 import os
 import ssl
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -22,55 +24,67 @@ def ssl_context() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or None)
 
 
-def timeout(deadline: float) -> httpx2.Timeout:
-    """Time-outs of the single operations, so that their sum stays near `deadline` seconds."""
-    return httpx2.Timeout(deadline / 3, connect=min(5.0, deadline / 3))
+class Http:
+    """This process's connections, kept alive. One a process, made after the fork.
 
-
-def new_client(deadline: float) -> httpx2.Client:
-    """A client with kept-alive connections; `deadline` in seconds bounds each call. One per process, after the fork."""
-    return httpx2.Client(verify=ssl_context(), timeout=timeout(deadline), follow_redirects=False)
-
-
-def call(
-    client: httpx2.Client,
-    method: str,
-    url: str,
-    *,
-    deadline: float,
-    headers: Mapping[str, str] | None = None,
-    body: Any = None,
-) -> Any:
-    """Make one call and return its JSON, or None where a good answer has no body. Raises RemoteError.
-
-    `deadline` (seconds) is for the whole call: an answer that trickles in more slowly is given up.
+    Calls run on an event loop in a thread of its own: only there can one deadline bound a whole call, however slowly
+    its answer trickles in, and many calls be in the air at once. Callers wait as for any function.
     """
-    ends = time.monotonic() + deadline
-    try:
-        with client.stream(method, url, headers=headers, json=body) as response:
-            content = bytearray()
-            for chunk in response.iter_bytes():
-                content += chunk
-                if len(content) > MAX_ANSWER:
-                    raise Unavailable(f"the answer is longer than {MAX_ANSWER} bytes")
-                if time.monotonic() > ends:
-                    raise Unavailable(f"the answer took longer than {deadline:.0f} s")
-            status, answered = response.status_code, response.headers
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise Unavailable(f"{type(error).__name__} at {httpx2.URL(url).host}") from None
-    return parse(status, answered, bytes(content))
+
+    def __init__(self, deadline: float) -> None:
+        """`deadline`, in seconds, is for each call as a whole."""
+        self._deadline = deadline
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="http", daemon=True)
+        self._thread.start()
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
+        self._client = httpx2.AsyncClient(verify=ssl_context(), timeout=None, limits=limits, follow_redirects=False)
+
+    def run[T](self, calls: Coroutine[Any, Any, T]) -> T:
+        """Wait for what is done with `acall`."""
+        return asyncio.run_coroutine_threadsafe(calls, self._loop).result()
+
+    def call(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Any = None) -> bytes:
+        """Make one call and return the body of its good answer (2xx). Raises RemoteError."""
+        return self.run(self.acall(method, url, headers=headers, body=body))
+
+    async def acall(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Any = None
+    ) -> bytes:
+        """As `call`, on the loop."""
+        try:
+            async with (
+                asyncio.timeout(self._deadline),
+                self._client.stream(method, url, headers=headers, json=body) as response,
+            ):
+                content = bytearray()
+                async for chunk in response.aiter_bytes():
+                    content += chunk
+                    if len(content) > MAX_ANSWER:
+                        raise Unavailable(f"the answer is longer than {MAX_ANSWER} bytes")
+                status, answered = response.status_code, response.headers
+        except TimeoutError:
+            raise Unavailable(f"no whole answer within {self._deadline:.0f} s at {httpx2.URL(url).host}") from None
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise Unavailable(f"{type(error).__name__} at {httpx2.URL(url).host}") from None
+        if not 200 <= status < 300:
+            raise failure(status, answered, content)
+        return bytes(content)
+
+    def close(self) -> None:
+        """Close the connections and end the thread."""
+        self.run(self._client.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
 
-def parse(status: int, headers: Mapping[str, str], content: bytes) -> Any:
-    """The JSON of a good answer; raises RemoteError for any other."""
-    if not 200 <= status < 300:
-        raise failure(status, headers, content)
-    if not content.strip():
-        return None
+def parse(content: bytes) -> Any:
+    """The JSON of a good answer. Raises Unavailable where it is none: the far end may have acted all the same."""
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
-        raise Unavailable(f"the answer ({status}) is not JSON") from None
+        raise Unavailable("the answer is not JSON") from None
 
 
 def plain(text: str) -> str:
@@ -78,7 +92,7 @@ def plain(text: str) -> str:
     return "".join(character for character in text if character.isprintable()).strip()[:500]
 
 
-def failure(status: int, headers: Mapping[str, str], content: bytes) -> RemoteError:
+def failure(status: int, headers: Mapping[str, str], content: bytes | bytearray) -> RemoteError:
     """The error that an answer means."""
     text = f"HTTP {status}{_error_code(content)}"
     if status in (401, 403):
@@ -102,7 +116,7 @@ def retry_after(value: str) -> float:
     return min(max(seconds, 1.0), MAX_RETRY_AFTER) if seconds == seconds else DEFAULT_RETRY_AFTER
 
 
-def _error_code(content: bytes) -> str:
+def _error_code(content: bytes | bytearray) -> str:
     """The code of an OData error; messages may quote what was asked for, so they are left out."""
     try:
         code = json.loads(content)["error"]["code"]

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 
-import httpx2
 from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
@@ -14,7 +13,6 @@ from django.utils import timezone
 from registry.models import InteractionEvent, MobileApp
 from registry.states import EventState
 from sync import connect, pauses
-from sync.clients import http
 from sync.clients.cij import Connection, report_opened
 from sync.clients.errors import Denied, Refused, RemoteError, Throttled, Unavailable
 from sync.policy import backoff
@@ -44,7 +42,7 @@ def run_batch(app: MobileApp) -> int:
     parameters = {"app": app.pk, "limit": gate.limit, "lease": settings.TOKENHUB_LEASE}
     events = list(InteractionEvent.objects.raw(_CLAIM, parameters))
     if events:
-        outcomes = asyncio.run(_send_all(connect.connection(app), events, ends))
+        outcomes = connect.http().run(_send_all(connect.connection(app), events, ends))
         _settle(events, outcomes)
         _heed(gate, outcomes)
     return len(events)
@@ -57,22 +55,21 @@ async def _send_all(
     gate = asyncio.Semaphore(settings.TOKENHUB_EVENT_CONCURRENCY)
     blocked: list[RemoteError] = []
 
-    async def send(client: httpx2.AsyncClient, event: InteractionEvent) -> RemoteError | None:
+    async def send(event: InteractionEvent) -> RemoteError | None:
         async with gate:
             if blocked:
                 return blocked[0]
             if time.monotonic() > ends or event.tracking_id is None:
                 return Unavailable("not sent in time")
             try:
-                await report_opened(client, connection, event.tracking_id, event.token, deadline=connect.deadline())
+                await report_opened(connect.http(), connection, event.tracking_id, event.token)
             except RemoteError as error:
                 if isinstance(error, (Throttled, Denied)):
                     blocked.append(error)
                 return error
             return None
 
-    async with httpx2.AsyncClient(verify=http.ssl_context(), timeout=http.timeout(connect.deadline())) as client:
-        return await asyncio.gather(*(send(client, event) for event in events))
+    return await asyncio.gather(*(send(event) for event in events))
 
 
 def _settle(events: Sequence[InteractionEvent], outcomes: Sequence[RemoteError | None]) -> None:
