@@ -14,9 +14,10 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Min, QuerySet
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from registry.models import MobileApp, Registration
+from registry.services import clock
 from registry.services.locking import in_transaction
 from registry.states import Platform, RegistrationState, Step
 
@@ -32,7 +33,7 @@ SET due_at = now() + %(lease)s, in_flight = true, claim_no = claim_no + 1, {set}
 WHERE id IN (
     SELECT r.id FROM registry_registration r
     WHERE r.app_id = %(app)s AND r.step = %(step)s AND r.due_at <= now() AND r.platform = ANY(%(platforms)s) {where}
-    ORDER BY r.due_at LIMIT %(limit)s
+    ORDER BY r.urgent DESC, r.due_at LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 )
 RETURNING *
@@ -40,7 +41,8 @@ RETURNING *
 CLAIM = {
     Step.PUSH: _CLAIM.format(
         # From here on CI-J may hold the triple, whatever becomes of this process.
-        set="state = 'ready', recheck = false, maybe_held = true, sent_at = now(), request_id = NULL,"
+        set="state = 'ready', recheck = false, maybe_held = true, sent_platform = platform,"
+        " sent_at = now(), request_id = NULL,"
         " cleaned_at = NULL, unanswered_until = greatest(unanswered_until, undecided_until),"
         " undecided_until = now() + %(pending_limit)s",
         # Invariant 3: nobody is registered with a token that CI-J may hold for somebody else.
@@ -107,7 +109,7 @@ def settle(rows: Sequence[Registration], decide: Decide) -> list[Registration]:
 
 def _settle(rows: Sequence[Registration], decide: Decide) -> list[Registration]:
     current = {row.pk: row for row in _locked(rows)}
-    now = timezone.now()
+    now = clock.now()
     ours: list[Registration] = []
     late: list[Registration] = []
     for claimed in rows:
@@ -131,7 +133,7 @@ def write(changes: Sequence[tuple[Registration, Change]]) -> None:
 
 def next_due(queue: QuerySet[Any]) -> datetime | None:
     """When the next row of a queue falls due. What is due already and was not taken is leased, paused or blocked."""
-    found: datetime | None = queue.filter(due_at__gt=timezone.now()).aggregate(due=Min("due_at"))["due"]
+    found: datetime | None = queue.filter(due_at__gt=Now()).aggregate(due=Min("due_at"))["due"]
     return found
 
 

@@ -6,15 +6,16 @@ row, and open the circuit at the tenth in a row.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
-from django.utils import timezone
 
 from registry.models import DataverseEnvironment, MobileApp, Pause, Registration
+from registry.services import clock
 from registry.services.locking import in_transaction, lock
 from registry.states import FailureReason, PauseReason, RegistrationState
 from sync import connect
@@ -24,8 +25,6 @@ from sync.clients.errors import Denied, Refused, RemoteError, Throttled
 logger = logging.getLogger(__name__)
 
 Subject = MobileApp | DataverseEnvironment
-OPENS_AT = 10  # calls in a row without an answer
-PROBE = timedelta(seconds=15)
 FOR_CREDENTIALS = (PauseReason.CREDENTIALS, PauseReason.CONFIGURATION)
 SLOWEST_PROBE = timedelta(minutes=15)
 
@@ -60,36 +59,40 @@ class Gate:
                 logger.info("%s resumed", self.subject)
 
 
-def gate(subject: Subject, full: int, *, rechecks: bool = False) -> Gate:
+def gate(
+    subject: Subject, full: int, *, rechecks: bool = False, may_overdraw: Callable[[], bool] = lambda: False
+) -> Gate:
     """How much may be claimed for the subject now: everything, one probe, or nothing.
+
+    `may_overdraw` is asked where the app's token bucket is empty: what is urgent waits for no pause of our own making.
 
     Of lost mappings one record says nothing: they are probed by a whole batch of re-checks, and by nothing else.
     """
-    if isinstance(subject, MobileApp) and connect.bucket(subject).is_empty():
+    if isinstance(subject, MobileApp) and connect.bucket(subject).is_empty() and not may_overdraw():
         return Gate(subject, 0)
     pause = Pause.objects.filter(_of(subject), platform="").first()
     if pause is None:
         return Gate(subject, full)
-    if pause.reason == PauseReason.UNAVAILABLE and pause.failures < OPENS_AT:
+    if pause.reason == PauseReason.UNAVAILABLE and pause.failures < settings.TOKENHUB_CIRCUIT_FAILURES:
         return Gate(subject, full, pause)
     probe = 1
     if is_for_losses(pause):
         probe = full if rechecks else 0
-    return Gate(subject, probe if pause.until <= timezone.now() else 0, pause)
+    return Gate(subject, probe if pause.until <= clock.now() else 0, pause)
 
 
 def rest(subject: Subject, error: RemoteError) -> None:
     """Note a failed call: pause at once, or count where there was no answer."""
     pause = in_transaction(lambda: _note(subject, error))
-    if pause and (pause.reason != PauseReason.UNAVAILABLE or pause.failures >= OPENS_AT):
-        wait = (pause.until - timezone.now()).total_seconds()
+    if pause and (pause.reason != PauseReason.UNAVAILABLE or pause.failures >= settings.TOKENHUB_CIRCUIT_FAILURES):
+        wait = (pause.until - clock.now()).total_seconds()
         logger.warning("%s paused for %.0f s: %s (%s)", subject, wait, pause.get_reason_display(), error)
 
 
 def _note(subject: Subject, error: RemoteError) -> Pause | None:
     pause = _locked(subject)
     reason, wait = _reason_and_wait(error, pause.failures + 1)
-    until = timezone.now() + wait
+    until = clock.now() + wait
     if is_for_losses(pause):
         # Its probe did not come through: what it was to find out is as open as before.
         Pause.objects.filter(pk=pause.pk).update(until=until)
@@ -116,13 +119,13 @@ def _note_losses(environment: DataverseEnvironment, detail: str) -> None:
     pause = _locked(environment)
     pause.failures = pause.failures + 1 if is_for_losses(pause) else 1
     pause.reason, pause.detail = PauseReason.MAPPINGS_LOST, detail
-    pause.until = timezone.now() + probe_after(pause.failures)
+    pause.until = clock.now() + probe_after(pause.failures)
     pause.save()
 
 
 def probe_after(failures: int) -> timedelta:
     """How long to rest after the `failures`-th failure in a row, before one request probes."""
-    wait: timedelta = PROBE * 2 ** min(failures - 1, 10)
+    wait: timedelta = settings.TOKENHUB_PROBE * 2 ** min(failures - 1, 10)
     return min(wait, SLOWEST_PROBE)
 
 
@@ -139,7 +142,7 @@ def resume(subject: Subject) -> bool:
         if isinstance(subject, DataverseEnvironment):
             lost = Pause.objects.filter(_of(subject), reason=PauseReason.MAPPINGS_LOST).exists()
             if lost:
-                until = timezone.now() + settings.TOKENHUB_MAPPING_RECHECK
+                until = clock.now() + settings.TOKENHUB_MAPPING_RECHECK
                 DataverseEnvironment.objects.filter(pk=subject.pk).update(losses_accepted_until=until)
         deleted, _ = Pause.objects.filter(_of(subject)).delete()
     if deleted:
@@ -153,7 +156,7 @@ def reopen(app: MobileApp) -> int:
     Not those whose token is too long for CI-J: nothing that an administrator does mends that.
     """
     failed = Registration.objects.filter(app=app, state=RegistrationState.FAILED, desired=True, in_flight=False)
-    return failed.exclude(reason=FailureReason.TOKEN_TOO_LONG).update(due_at=timezone.now(), attempts=0)
+    return failed.exclude(reason=FailureReason.TOKEN_TOO_LONG).update(due_at=clock.now(), attempts=0)
 
 
 def _of(subject: Subject) -> Q:
@@ -180,4 +183,4 @@ def _reason_and_wait(error: RemoteError, failures: int) -> tuple[PauseReason, ti
         return PauseReason.CREDENTIALS, wait
     if isinstance(error, Refused):
         return PauseReason.CONFIGURATION, wait
-    return PauseReason.UNAVAILABLE, PROBE
+    return PauseReason.UNAVAILABLE, settings.TOKENHUB_PROBE

@@ -1,216 +1,136 @@
-"""What happens to a registration after each answer: pure functions, drawn in docs/states.md.
+"""What follows from an answer about a registration, or from its absence: one table, reason by attempt.
 
-Each takes the row as it stands now (freshly locked) and returns the fields to write. `due_at` None means that
-nothing is left to do.
+The reasons and what they mean: MicrosoftDocs/customer-insights, developer-push-device-registration.md and its
+troubleshooting article. `sync.transitions` makes fields of a row of what is decided here.
 """
 
 import random
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
 from typing import Any
 
-from registry.models import Registration
+from django.conf import settings
+
 from registry.states import FailureReason, RegistrationState
-from sync.clients.cij import Outcome, Status
 
-Change = dict[str, Any]
+READY, FAILED, REGISTERED = RegistrationState.READY, RegistrationState.FAILED, RegistrationState.REGISTERED
 
-FIRST_POLL = timedelta(seconds=1)
-SLOWEST_POLL = timedelta(minutes=15)
-MAX_ROUNDS = 3
-TRANSPORT_SLOW_AFTER = timedelta(minutes=10)
-TRANSPORT_SLOW = timedelta(minutes=15)
+
+class Reason(StrEnum):
+    """What an answer says of a registration. CI-J's own reasons have its own names."""
+
+    SUCCESS = "Success"
+    DUPLICATE = "DuplicateExists"
+    DRY_RUN = "DryRunSendingFailed"
+    TOO_LONG = "DeviceTokenTooLong"
+    NOT_STORED = "FailedToStoreDevice"
+    API_TOKEN = "ApiTokenNotValid"  # noqa: S105 CI-J's word
+    OTHER = "a reason that is not documented"
+    NO_ANSWER = "no answer, a 5xx, or one that makes no sense"
+    REFUSED = "400, while most others of its batch passed"
+    REFUSED_ALONE = "400, with nothing to compare it with"
+    NO_OUTCOME = "Pending beyond the limit"
+
+
+class Who(StrEnum):
+    """Who has to act before it goes on."""
+
+    NOBODY = "nobody: it is tried again, or done"
+    PHONE = "nobody: the phone's next token is registered"
+    DEVELOPER = "the app's developers"
+    CIJ = "who administers Customer Insights - Journeys"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Where a registration goes, and after which delay it is this state's turn; None: it rests there."""
+
+    state: RegistrationState
+    delay: timedelta | None
+    who: Who
+    failure: FailureReason | None = None
+
+
+@dataclass(frozen=True)
+class _Row:
+    state: RegistrationState
+    delay: Callable[[int], timedelta | None]
+    who: Who = Who.NOBODY
+    failure: FailureReason | None = None
+    before: str = ""  # holds for attempts below this setting's value; "" for all
 
 
 def backoff(attempts: int) -> timedelta:
-    """Delay before attempt number `attempts` + 1: 1 s doubling to 30 s with jitter, after about ten minutes 15 min.
+    """Delay before attempt number `attempts` + 1: 1 s doubling to 30 s with jitter; after about ten minutes 15 min.
 
-    Never given up: the far end comes back some day. 24 attempts of at most 30 s are about ten minutes.
+    Never given up: the far end comes back some day.
     """
-    if attempts > TRANSPORT_SLOW_AFTER / timedelta(seconds=25):
-        return TRANSPORT_SLOW * random.uniform(0.9, 1.1)  # noqa: S311 jitter, not a secret
+    if attempts * timedelta(seconds=25) > settings.TOKENHUB_RETRY_SLOW_AFTER:
+        slow: timedelta = settings.TOKENHUB_RETRY_SLOW * random.uniform(0.9, 1.1)  # noqa: S311 jitter, not a secret
+        return slow
     return timedelta(seconds=min(30.0, 2.0 ** min(attempts, 10))) * random.uniform(0.75, 1.25)  # noqa: S311
 
 
-def known_reason(text: str) -> str:
-    """CI-J's failure reason without the blanks and sentences that it has been documented with."""
+def _later(attempts: int) -> timedelta:
+    return backoff(attempts)
+
+
+def _at_once(attempts: int) -> timedelta:
+    return timedelta(0)
+
+
+def _never(attempts: int) -> None:
+    return None
+
+
+TABLE: dict[Reason, Sequence[_Row]] = {
+    Reason.SUCCESS: [_Row(REGISTERED, _never)],
+    # Most likely this app, user and token are registered already: that is what was wanted.
+    Reason.DUPLICATE: [_Row(REGISTERED, _never)],
+    # One token: it is dead. Many in a row: the app's push credentials in CI-J are (sync.waves).
+    Reason.DRY_RUN: [_Row(FAILED, _never, Who.PHONE, FailureReason.DRY_RUN)],
+    Reason.TOO_LONG: [_Row(FAILED, _never, Who.DEVELOPER, FailureReason.TOKEN_TOO_LONG)],
+    Reason.NOT_STORED: [_Row(READY, _later)],
+    # Pauses the app besides (sync.pauses).
+    Reason.API_TOKEN: [_Row(READY, _later, Who.CIJ)],
+    # Whatever Microsoft may add: nothing says that it would fail for ever.
+    Reason.OTHER: [_Row(READY, _later)],
+    Reason.NO_ANSWER: [_Row(READY, _later)],
+    Reason.REFUSED: [_Row(FAILED, _never, Who.DEVELOPER, FailureReason.REFUSED)],
+    Reason.REFUSED_ALONE: [
+        _Row(READY, _later, before="TOKENHUB_LONE_REFUSALS"),
+        _Row(FAILED, _never, Who.DEVELOPER, FailureReason.REFUSED),
+    ],
+    # Attempts are rounds here.
+    Reason.NO_OUTCOME: [
+        _Row(READY, _at_once, before="TOKENHUB_PENDING_ROUNDS"),
+        _Row(FAILED, _never, Who.CIJ, FailureReason.UNKNOWN),
+    ],
+}
+
+
+def decide(reason: Reason, attempt: int = 0) -> Verdict:
+    """What follows from `reason` where `attempt` attempts came before this one."""
+    row = next(row for row in TABLE[reason] if not row.before or attempt < _limit(row.before))
+    return Verdict(row.state, row.delay(attempt), row.who, row.failure)
+
+
+def _limit(setting: str) -> int:
+    # The attempt that is being judged is one of them.
+    value: Any = getattr(settings, setting)
+    return int(value) - 1
+
+
+def reason_of(text: str) -> Reason:
+    """CI-J's failure reason, without the blanks and sentences that it has been documented with."""
     squeezed = "".join(text.split()).lower()
-    for name in (
-        "DuplicateExists",
-        "DryRunSendingFailed",
-        "DeviceTokenTooLong",
-        "FailedToStoreDevice",
-        "ApiTokenNotValid",
-    ):
-        if name.lower() in squeezed:
-            return name
+    for reason in (Reason.DUPLICATE, Reason.DRY_RUN, Reason.TOO_LONG, Reason.NOT_STORED, Reason.API_TOKEN):
+        if reason.lower() in squeezed:
+            return reason
     if "testinvisiblenotification" in squeezed:
-        return "DryRunSendingFailed"
+        return Reason.DRY_RUN
     if "apitoken" in squeezed and "notvalid" in squeezed:
-        return "ApiTokenNotValid"
-    return ""
-
-
-def accepted(row: Registration, request_id: Any, now: datetime) -> Change:
-    """CI-J took the registration (202): ask for the outcome soon."""
-    return {
-        "state": RegistrationState.SENT,
-        "request_id": request_id,
-        "reason": "",
-        "detail": "",
-        "due_at": now + FIRST_POLL,
-    }
-
-
-def refused(row: Registration, detail: str, now: datetime) -> Change:
-    """CI-J refused this one registration (400) and takes others: it holds nothing of it."""
-    return failed(row, FailureReason.REFUSED, detail, now)
-
-
-def failed(row: Registration, reason: str, detail: str, now: datetime) -> Change:
-    """A decided failure: this attempt stored nothing, and trying the same again would not help."""
-    return {
-        "state": RegistrationState.FAILED,
-        "reason": reason,
-        "detail": detail,
-        "decided_at": now,
-        "request_id": None,
-        "undecided_until": None,
-        "maybe_held": held_before(row, now),
-        "cleaned_at": None,
-        "due_at": None if row.desired else now,
-    }
-
-
-def held_before(row: Registration, now: datetime) -> bool:
-    """Whether CI-J may hold the triple from before this attempt, which stored nothing: only a cleanup ends that."""
-    return row.registered_at is not None or (row.unanswered_until is not None and row.unanswered_until > now)
-
-
-def unanswered(row: Registration, detail: str, now: datetime, patience: timedelta) -> Change:
-    """The registration was sent and nobody knows whether it arrived: send it again, or clean it up once it had time."""
-    change = try_again(row, detail, now)
-    if not row.desired:
-        change["due_at"] = max(change["due_at"], (row.sent_at or now) + patience)
-    return change
-
-
-def try_again(row: Registration, detail: str, now: datetime) -> Change:
-    """No answer that decides anything: the same step again later. What may be held stays so."""
-    return {"attempts": row.attempts + 1, "detail": detail, "due_at": now + backoff(row.attempts)}
-
-
-def confirmed(row: Registration, outcome: Outcome, now: datetime, patience: timedelta) -> Change:
-    """The outcome of a tracked registration."""
-    if outcome.status is Status.PENDING:
-        return still_pending(row, now, patience)
-    reason = known_reason(outcome.reason)
-    if outcome.status is Status.SUCCESS or reason == "DuplicateExists":
-        return _held(row, now)
-    if row.cleaned_at is not None:
-        return _clean_again(now)
-    if reason == "ApiTokenNotValid":
-        return _send_again(row, outcome.reason, now)
-    if reason in (FailureReason.DRY_RUN, FailureReason.TOKEN_TOO_LONG):
-        return failed(row, reason, outcome.reason, now)
-    # FailedToStoreDevice, and whatever Microsoft may add: nothing says that it would fail for ever.
-    return _send_again(row, outcome.reason, now)
-
-
-def _held(row: Registration, now: datetime) -> Change:
-    if row.cleaned_at is not None:  # cleaned up while it was undecided: which of the two came last is not known
-        return _clean_again(now)
-    return {
-        "state": RegistrationState.REGISTERED,
-        "reason": "",
-        "detail": "",
-        "attempts": 0,
-        "rounds": 0,
-        "request_id": None,
-        "undecided_until": None,
-        "registered_at": now,
-        "decided_at": now,
-        "due_at": None if row.desired else now,
-    }
-
-
-def _send_again(row: Registration, detail: str, now: datetime) -> Change:
-    return {
-        "state": RegistrationState.READY,
-        "attempts": row.attempts + 1,
-        "detail": detail,
-        "request_id": None,
-        "undecided_until": None,
-        "maybe_held": held_before(row, now),
-        "due_at": now + backoff(row.attempts),
-    }
-
-
-def _clean_again(now: datetime) -> Change:
-    return {
-        "state": RegistrationState.RETIRING,
-        "request_id": None,
-        "undecided_until": None,
-        "cleaned_at": None,
-        "due_at": now,
-    }
-
-
-def not_told(row: Registration, detail: str, now: datetime, patience: timedelta) -> Change:
-    """CI-J did not say what became of it: ask again, but let nobody wait longer for the token than for a Pending."""
-    pending = still_pending(row, now, patience)
-    if "state" in pending:
-        return pending
-    change = try_again(row, detail, now)
-    if row.cleaned_at is None and not row.desired:
-        change["due_at"] = min(change["due_at"], row.desired_changed_at + patience)
-    return change
-
-
-def still_pending(row: Registration, now: datetime, patience: timedelta) -> Change:
-    """Poll again later; clean up early where somebody waits for the token; send again when no outcome will come."""
-    if row.cleaned_at is None and not row.desired and now >= row.desired_changed_at + patience:
-        # The request id stays: it is asked about again after the cleanup, and cleaned up once more when decided.
-        return {"state": RegistrationState.RETIRING, "due_at": now}
-    if row.undecided_until is not None and now >= row.undecided_until:
-        return _without_outcome(row, now)
-    sent_at = row.sent_at or now
-    poll = now + min(max((now - sent_at) / 2, FIRST_POLL), SLOWEST_POLL)
-    if row.cleaned_at is None and not row.desired:
-        poll = min(poll, row.desired_changed_at + patience)
-    return {"due_at": poll}
-
-
-def _without_outcome(row: Registration, now: datetime) -> Change:
-    if row.cleaned_at is not None or not row.desired:
-        return _clean_again(now)
-    if row.rounds + 1 >= MAX_ROUNDS:
-        return failed(row, FailureReason.UNKNOWN, "", now) | {"maybe_held": True, "rounds": 0}
-    return {"state": RegistrationState.READY, "request_id": None, "rounds": row.rounds + 1, "due_at": now}
-
-
-def cleanup_accepted(row: Registration, now: datetime, settling: timedelta) -> Change:
-    """CI-J took the cleanup (202) and works it off later: the token is free after a settling time."""
-    return {"cleaned_at": now, "attempts": 0, "detail": "", "due_at": now + settling}
-
-
-def cleanup_over(row: Registration, detail: str, now: datetime) -> Change:
-    """CI-J refused this one cleanup for good: it must not block the token's next owner."""
-    return {"cleaned_at": now, "detail": detail, "due_at": now}
-
-
-def settled(row: Registration, now: datetime) -> Change:
-    """A cleanup's settling time is over: the token is free."""
-    base: Change = {"maybe_held": False, "registered_at": None, "reason": ""}
-    if row.request_id is not None:  # cleaned up early: its registration may still come to pass
-        return base | {"state": RegistrationState.SENT, "due_at": now + FIRST_POLL}
-    base |= {"undecided_until": None}
-    if row.desired:
-        return base | {"state": RegistrationState.READY, "cleaned_at": None, "due_at": now}
-    # A send whose answer was lost may still be worked off: one more cleanup when its time is over, and at once after an
-    # answer that came late.
-    echo = row.unanswered_until if row.unanswered_until is not None and row.unanswered_until > now else None
-    return base | {
-        "state": RegistrationState.RETIRED,
-        "unanswered_until": echo,
-        "due_at": now if row.recheck else echo,
-    }
+        return Reason.API_TOKEN
+    return Reason.OTHER

@@ -5,11 +5,10 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db.models import Count, Min, Q, QuerySet
-from django.utils import timezone
 
 from registry.models import DataverseMapping, Device, InteractionEvent, MobileApp, Pause, Registration
+from registry.services import clock
 from registry.states import EventState, MappingState, PauseReason, RegistrationState, Step
-from sync.pauses import OPENS_AT
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class AppStatus:
 
 def app_status(app: MobileApp) -> AppStatus:
     """The app's queues as they stand now."""
-    now = timezone.now()
+    now = clock.now()
     registrations = Registration.objects.filter(app=app)
     mappings = DataverseMapping.objects.filter(user__app=app)
     events = InteractionEvent.objects.filter(app=app)
@@ -61,7 +60,7 @@ def _oldest(
 
 def open_pauses(app: MobileApp) -> QuerySet[Pause]:
     """What rests of the app or its environment; failures that are only being counted are not among them."""
-    counting = Q(reason=PauseReason.UNAVAILABLE, failures__lt=OPENS_AT) | Q(
+    counting = Q(reason=PauseReason.UNAVAILABLE, failures__lt=settings.TOKENHUB_CIRCUIT_FAILURES) | Q(
         reason=PauseReason.DRY_RUN, failures__lt=settings.TOKENHUB_DRY_RUN_WAVE
     )
     return Pause.objects.filter(~counting, Q(app=app) | Q(environment=app.dataverse_id))

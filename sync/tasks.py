@@ -12,10 +12,10 @@ from typing import Any
 
 import redis
 from celery import shared_task
-from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
 from registry.models import DataverseMapping, InteractionEvent, MobileApp, Registration
+from registry.services import clock
 from registry.states import Step
 from sync import connect
 from sync.outbox import next_due
@@ -23,7 +23,11 @@ from sync.steps import cleanup, confirm, map, plan, push, recheck, relay  # noqa
 
 logger = logging.getLogger(__name__)
 
-BUDGET = 20.0  # seconds that one task works before it lets others have the process
+BUDGET = 2.0  # seconds that one task works before it lets others have the process
+# Cleanups of hand-overs go ahead of everything else: the steps that lead to them have a queue, and where it runs a
+# worker, of their own.
+QUEUE, URGENT_QUEUE = "tokenhub", "tokenhub.urgent"
+URGENT = frozenset({"plan", "cleanup"})
 SOON = 60.0  # seconds ahead that a step is nudged for; later work is the sweep's
 STALE = 10  # seconds after which a nudge that nobody took up counts as lost
 QUIET_AFTER_FAILURE = 5.0
@@ -40,7 +44,8 @@ def nudge(step: str, delay: float = 0.0) -> None:
     mark = f"tokenhub:nudge:{step}" if delay <= 0 else f"tokenhub:nudge:{step}:{int((time.time() + delay) * 2)}"
     try:
         if connect.valkey().set(mark, 1, nx=True, ex=STALE + int(delay)):
-            run.apply_async((step, mark), countdown=max(delay, 0.0), expires=delay + 300, retry=False)
+            queue = URGENT_QUEUE if step in URGENT else QUEUE
+            run.apply_async((step, mark), countdown=max(delay, 0.0), expires=delay + 300, retry=False, queue=queue)
     except (redis.RedisError, BrokerError) as error:
         _broker_down_until = time.monotonic() + QUIET_AFTER_FAILURE
         logger.warning("nudge lost, the sweep will do: %s", type(error).__name__)
@@ -84,7 +89,7 @@ def run(step: str, mark: str) -> None:
 def _nudge_when_due(step: str, at_least: float) -> None:
     due = DUE[step]()
     if due is not None:
-        wait = (due - timezone.now()).total_seconds()
+        wait = (due - clock.now()).total_seconds()
         if wait < SOON:
             nudge(step, max(wait + 0.05, at_least))
 

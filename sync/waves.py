@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
 
 from registry.models import MobileApp, Pause, Registration
+from registry.services import clock
 from registry.services.locking import lock
 from registry.states import FailureReason, PauseReason, Platform, RegistrationState
-from sync.pauses import PROBE, probe_after
+from sync.pauses import probe_after
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +29,8 @@ def lane(app: MobileApp, limit: int) -> tuple[list[str], int]:
     closed = list(Pause.objects.filter(app=app, platform__gt="", failures__gte=settings.TOKENHUB_DRY_RUN_WAVE))
     for pause in closed:
         # Taken by whoever moves the time on first: one probe, however many workers look.
-        due = Pause.objects.filter(pk=pause.pk, until=pause.until, until__lte=timezone.now())
-        if limit and due.update(until=timezone.now() + PROBE):
+        due = Pause.objects.filter(pk=pause.pk, until=pause.until, until__lte=clock.now())
+        if limit and due.update(until=clock.now() + settings.TOKENHUB_PROBE):
             return [pause.platform], 1
     return [value for value in Platform.values if value not in {pause.platform for pause in closed}], limit
 
@@ -65,7 +65,7 @@ def _count(app: MobileApp, platform: str, failures: int, since: datetime) -> Non
         pause.failures += failures
         pause.reason = PauseReason.DRY_RUN
         pause.detail = f"{pause.failures} test messages failed in a row"
-        pause.until = timezone.now() + probe_after(pause.failures // wave + 1)
+        pause.until = clock.now() + probe_after(pause.failures // wave + 1)
         pause.save()
         if pause.failures < wave:
             return
@@ -78,6 +78,6 @@ def _count(app: MobileApp, platform: str, failures: int, since: datetime) -> Non
             reason=FailureReason.DRY_RUN,
             in_flight=False,
             decided_at__gte=pause.created_at,
-        ).update(state=RegistrationState.READY, due_at=timezone.now(), claim_no=F("claim_no") + 1)
+        ).update(state=RegistrationState.READY, due_at=clock.now(), claim_no=F("claim_no") + 1)
     if was_open:
         logger.warning("%s paused on %s: %s", app, platform, pause.detail)

@@ -18,7 +18,7 @@ from registry.models import DataverseEnvironment, MobileApp
 from registry.services.apps import create_app, create_dataverse
 from registry.services.keys import create_key
 from sandbox.admin_client import SandboxAdmin
-from sync import connect, policy, tasks
+from sync import connect, tasks, transitions
 from tests.conftest import Api
 
 API_TOKEN = "the-api-token-of-the-test"
@@ -90,7 +90,7 @@ def world(
     settings.TOKENHUB_CLEANUP_SETTLING = timedelta(seconds=0.3)
     settings.TOKENHUB_HANDOVER_PATIENCE = timedelta(seconds=1)
     monkeypatch.setenv("SSL_CERT_FILE", sandbox.ca_file)
-    monkeypatch.setattr(policy, "FIRST_POLL", timedelta(seconds=0.2))
+    monkeypatch.setattr(transitions, "FIRST_POLL", timedelta(seconds=0.2))
     connect.http.cache_clear()
     connect.credentials.cache_clear()
     credentials = json.loads((Path(sandbox.ca_file).parent / "sandbox.json").read_text())

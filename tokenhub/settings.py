@@ -13,6 +13,7 @@ import django_stubs_ext
 import environ
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
+from kombu import Queue
 
 from tokenhub.embedded import state
 
@@ -174,6 +175,8 @@ LOGGING = {
 CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "tokenhub"
+# A worker that is not told which (`-Q`) takes from both.
+CELERY_TASK_QUEUES = [Queue("tokenhub"), Queue("tokenhub.urgent")]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
@@ -200,6 +203,12 @@ TOKENHUB_CALL_DEADLINE = timedelta(seconds=env.int("TOKENHUB_CALL_DEADLINE_SECON
 TOKENHUB_CLEANUP_SETTLING = timedelta(seconds=env.float("TOKENHUB_CLEANUP_SETTLING_SECONDS", 5.0))
 TOKENHUB_HANDOVER_PATIENCE = timedelta(seconds=env.float("TOKENHUB_HANDOVER_PATIENCE_SECONDS", 30.0))
 TOKENHUB_PENDING_LIMIT = timedelta(hours=env.float("TOKENHUB_PENDING_LIMIT_HOURS", 24.0))
+TOKENHUB_PENDING_ROUNDS = env.int("TOKENHUB_PENDING_ROUNDS", 3)
+TOKENHUB_LONE_REFUSALS = env.int("TOKENHUB_LONE_REFUSALS", 6)
+TOKENHUB_RETRY_SLOW_AFTER = timedelta(minutes=env.float("TOKENHUB_RETRY_SLOW_AFTER_MINUTES", 10.0))
+TOKENHUB_RETRY_SLOW = timedelta(minutes=env.float("TOKENHUB_RETRY_SLOW_MINUTES", 15.0))
+TOKENHUB_CIRCUIT_FAILURES = env.int("TOKENHUB_CIRCUIT_FAILURES", 10)
+TOKENHUB_PROBE = timedelta(seconds=env.float("TOKENHUB_PROBE_SECONDS", 15.0))
 TOKENHUB_DRY_RUN_WAVE = env.int("TOKENHUB_DRY_RUN_WAVE", 20)
 TOKENHUB_RECONFIRM_AFTER = timedelta(days=env.float("TOKENHUB_RECONFIRM_DAYS", 30.0))
 TOKENHUB_MAPPING_RECHECK = timedelta(hours=env.float("TOKENHUB_MAPPING_RECHECK_HOURS", 24.0))

@@ -3,9 +3,10 @@
 from registry.models.apps import ApiKey, DataverseEnvironment, MobileApp, Pause
 from registry.models.devices import Device, MobileUser
 from registry.models.events import InteractionEvent
-from registry.models.sync import DataverseMapping, Registration
+from registry.models.sync import AT_REST, DataverseMapping, Registration, RollingCheck
 
 __all__ = [
+    "AT_REST",
     "ApiKey",
     "DataverseEnvironment",
     "DataverseMapping",
@@ -15,4 +16,5 @@ __all__ = [
     "MobileUser",
     "Pause",
     "Registration",
+    "RollingCheck",
 ]

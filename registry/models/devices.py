@@ -50,6 +50,13 @@ class Device(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     last_seen = models.DateTimeField(db_default=Now())
     token_changed_at = models.DateTimeField(db_default=Now())
+    # Two phones restored from one backup post one installation id in turn: the token goes to and fro.
+    former_token_hash = models.BinaryField(max_length=32, db_default=b"", editable=False)
+    token_returns = models.PositiveSmallIntegerField(db_default=0, help_text="times that the token before came back")
+    token_returns_since = models.DateTimeField(null=True, blank=True, editable=False)
+    shared_since = models.DateTimeField(
+        null=True, blank=True, help_text="two phones post this installation id, as far as their tokens tell"
+    )
     revision = models.BigIntegerField(default=1, editable=False)
     planned_revision = models.BigIntegerField(default=0, editable=False)
 
@@ -62,7 +69,17 @@ class Device(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["id"], name="device_to_plan", condition=Q(revision__gt=F("planned_revision"))),
+            # Changed ones first, since only they can need a cleanup, then new ones.
+            models.Index(
+                fields=["id"],
+                name="device_to_replan",
+                condition=Q(revision__gt=F("planned_revision"), planned_revision__gt=0),
+            ),
+            models.Index(
+                fields=["id"],
+                name="device_to_plan",
+                condition=Q(revision__gt=F("planned_revision"), planned_revision=0),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
 """What the workers move: mappings to Dataverse records, and what we believe CI-J holds."""
 
 from django.db import models
-from django.db.models import Case, Q, Value, When
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Now
 
 from registry.models.apps import MobileApp
@@ -41,6 +41,12 @@ class DataverseMapping(models.Model):
         return f"{self.user_id}: {self.state}"
 
 
+# Where a registration may stay for ever.
+AT_REST = Q(desired=True, state__in=[RegistrationState.REGISTERED, RegistrationState.FAILED]) | Q(
+    desired=False, state=RegistrationState.RETIRED, maybe_held=False
+)
+
+
 class Registration(models.Model):
     """What we believe CI-J knows of one (app, Dataverse user, token).
 
@@ -60,6 +66,8 @@ class Registration(models.Model):
     # Written by the planner.
     desired = models.BooleanField(default=True)
     desired_changed_at = models.DateTimeField(db_default=Now())
+    # A living phone still has this token, and it is not, or not only, this user's any more: cleaned up before all else.
+    urgent = models.BooleanField(db_default=False)
 
     # Written by the holder of the lease.
     state = models.CharField(max_length=10, choices=RegistrationState, default=RegistrationState.READY)
@@ -81,6 +89,8 @@ class Registration(models.Model):
     cleaned_at = models.DateTimeField(null=True, blank=True)
     # CI-J may hold the triple: set before the first byte is sent, cleared by a settled cleanup or a decided failure.
     maybe_held = models.BooleanField(default=False)
+    # As which it may be held: a phone may post its token as another platform's first, and correct that later.
+    sent_platform = models.CharField(max_length=8, choices=Platform, blank=True, db_default="")
     # An answer came after its lease was lost, so the far end may have acted: go round once more when idle.
     recheck = models.BooleanField(default=False)
 
@@ -92,6 +102,8 @@ class Registration(models.Model):
     step = models.GeneratedField(
         expression=Case(
             When(state=RegistrationState.SENT, then=Value(Step.CONFIRM)),
+            # Held as another platform than it is desired as: that one goes first.
+            When(Q(maybe_held=True) & ~Q(sent_platform__in=["", F("platform")]), then=Value(Step.CLEANUP)),
             When(Q(desired=True) & ~Q(state=RegistrationState.RETIRING), then=Value(Step.PUSH)),
             default=Value(Step.CLEANUP),
         ),
@@ -111,13 +123,32 @@ class Registration(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["app", "step", "due_at"], name="registration_due", condition=Q(due_at__isnull=False)),
+            models.Index(
+                fields=["app", "step", "-urgent", "due_at"], name="registration_due", condition=Q(due_at__isnull=False)
+            ),
             models.Index(fields=["app", "state"], name="registration_state"),
             models.Index(
                 fields=["app", "platform", "decided_at"], name="registration_failed", condition=Q(state="failed")
             ),
             models.Index(fields=["batch_id"], name="registration_batch", condition=Q(state="sent")),
+            # Nothing is left to do for these, and yet they are where no row may rest: nearly always empty.
+            models.Index(
+                fields=["app"],
+                name="registration_stuck",
+                condition=Q(due_at__isnull=True) & ~AT_REST,
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.dataverse_id} …{self.token[-6:]}"
+
+
+class RollingCheck(models.Model):
+    """How far the rolling look at every device has come. One row."""
+
+    position = models.BigIntegerField(db_default=0, help_text="id of the last device looked at")
+    due_at = models.DateTimeField(db_default=Now())
+    mended = models.BigIntegerField(db_default=0, help_text="devices whose plan was found wrong, ever")
+
+    def __str__(self) -> str:
+        return f"at device {self.position}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from registry.crypto import sha256
@@ -46,7 +47,7 @@ def record_events(app: MobileApp, reports: Sequence[ReportedEvent]) -> None:
                 occurred_at=report.occurred_at or now,
                 state=EventState.NOT_RELAYED if reason else EventState.READY,
                 reason=reason or "",
-                due_at=None if reason else now,
+                due_at=None if reason else Now(),
             )
         )
     # In one order, so that parallel posts of the same events wait for each other instead of deadlocking.

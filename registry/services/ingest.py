@@ -206,7 +206,7 @@ def _upsert_user(app: MobileApp, posted: LaunchUser) -> tuple[MobileUser, bool]:
 
 def _ask_for_mapping(user: MobileUser, *, again: bool) -> bool:
     """Make the user's mapping due where it is new or the keys changed. The user row is locked."""
-    mapping, created = DataverseMapping.objects.get_or_create(user=user, defaults={"due_at": timezone.now()})
+    mapping, created = DataverseMapping.objects.get_or_create(user=user, defaults={"due_at": Now()})
     if again and not created:
         # A higher claim_no drops the answer to any question about the old keys that is in the air.
         DataverseMapping.objects.filter(pk=mapping.pk).update(due_at=Now(), attempts=0, claim_no=F("claim_no") + 1)

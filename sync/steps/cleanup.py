@@ -11,12 +11,12 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from registry.models import MobileApp, Registration
+from registry.services import clock
 from registry.services.locking import in_transaction
 from registry.states import RegistrationState, Step
-from sync import connect, pauses, policy
+from sync import connect, pauses, transitions
 from sync.clients.cij import MAX_BATCH, CijClient
 from sync.clients.errors import Refused, Unavailable
 from sync.outbox import Change, Lease, claim, settle, write
@@ -31,7 +31,7 @@ Decided = dict[int, Refused | None]
 def run_batch(app: MobileApp) -> int:
     """Clean up a batch of the app's registrations; return how many rows moved."""
     moved = retire_unsent(app) + finish(app)
-    gate = pauses.gate(app, MAX_BATCH)
+    gate = pauses.gate(app, MAX_BATCH, may_overdraw=lambda: is_urgent(app))
     lease = claim(app, Step.CLEANUP, gate.limit)
     if not lease.rows:
         return moved
@@ -45,15 +45,21 @@ def run_batch(app: MobileApp) -> int:
 
     def decide(row: Registration, now: datetime) -> Change:
         if row.pk not in decided:
-            return policy.try_again(row, failure, now)
+            return transitions.try_again(row, failure, now)
         refusal = decided[row.pk]
         if refusal is not None:
-            return policy.cleanup_over(row, f"The cleanup was refused: {refusal}", now)
-        return policy.cleanup_accepted(row, now, settings.TOKENHUB_CLEANUP_SETTLING)
+            return transitions.cleanup_over(row, f"The cleanup was refused: {refusal}", now)
+        return transitions.cleanup_accepted(row, now, settings.TOKENHUB_CLEANUP_SETTLING)
 
     settle(lease.rows, decide)
     gate.heed(error)
     return moved + len(lease.rows)
+
+
+def is_urgent(app: MobileApp) -> bool:
+    """Whether a phone waits for a cleanup that would let somebody read another's messages until then."""
+    urgent = Registration.objects.filter(app=app, step=Step.CLEANUP, urgent=True, due_at__lte=Now())
+    return urgent.filter(cleaned_at__isnull=True).exists()
 
 
 def retire_unsent(app: MobileApp) -> int:
@@ -82,8 +88,8 @@ def _finish(app: MobileApp) -> int:
         cleaned_at__isnull=False,
     )
     rows = list(settled.select_for_update(skip_locked=True).order_by("pk")[: 10 * MAX_BATCH])
-    now = timezone.now()
-    write([(row, policy.settled(row, now)) for row in rows])
+    now = clock.now()
+    write([(row, transitions.settled(row, now)) for row in rows])
     return len(rows)
 
 

@@ -4,14 +4,15 @@ import logging
 from datetime import datetime
 
 from django.conf import settings
-from django.utils import timezone
 
 from registry.models import MobileApp, Registration
+from registry.services import clock
 from registry.states import Step
-from sync import connect, pauses, policy, waves
+from sync import connect, pauses, transitions, waves
 from sync.clients.cij import MAX_BATCH, Outcome
 from sync.clients.errors import Denied, Unavailable
 from sync.outbox import Change, claim, settle
+from sync.policy import Reason, reason_of
 from sync.steps.push import attempt
 
 logger = logging.getLogger(__name__)
@@ -36,17 +37,17 @@ def run_batch(app: MobileApp) -> int:
     error = attempt(ask)
     if error:
         logger.warning("%s: asking for %d outcomes: %s", app, len(lease.rows), error)
-    elif any(policy.known_reason(outcome.reason) == "ApiTokenNotValid" for outcome in outcomes.values()):
+    elif any(reason_of(outcome.reason) is Reason.API_TOKEN for outcome in outcomes.values()):
         error = Denied("ApiTokenNotValid")
     failure = str(error)
 
     def decide(row: Registration, now: datetime) -> Change:
         outcome = outcomes.get(row.pk)
         if outcome is None:
-            return policy.not_told(row, failure, now, settings.TOKENHUB_HANDOVER_PATIENCE)
-        return policy.confirmed(row, outcome, now, settings.TOKENHUB_HANDOVER_PATIENCE)
+            return transitions.not_told(row, failure, now, settings.TOKENHUB_HANDOVER_PATIENCE)
+        return transitions.confirmed(row, outcome, now, settings.TOKENHUB_HANDOVER_PATIENCE)
 
-    since = timezone.now()
+    since = clock.now()
     waves.heed(app, settle(lease.rows, decide), since)
     gate.heed(error)
     return len(lease.rows)

@@ -16,9 +16,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.utils import timezone
 
 from registry.models import DataverseMapping, MobileApp, MobileUser
+from registry.services import clock
 from registry.services.ingest import mark_devices
 from registry.services.locking import in_transaction
 from registry.states import MappingState, MatchKey
@@ -67,7 +67,7 @@ def run_batch(app: MobileApp) -> int:
         return 0
     users = list(MobileUser.objects.filter(pk__in=[mapping.user_id for mapping in claimed]))
     answers, error = look_up(connect.dataverse(app.dataverse), app, users, ends)
-    now = timezone.now()
+    now = clock.now()
     answered = [mapping for mapping in claimed if mapping.pk in answers]
     settle(answered, lambda mapping, user: change(mapping, user, answers[mapping.pk], now))
     if error:
@@ -130,7 +130,7 @@ def _claim(app: MobileApp, limit: int) -> list[DataverseMapping]:
 
 def _put_back(claimed: Sequence[DataverseMapping]) -> None:
     """Nothing is known of these, so nothing changes but when to ask again."""
-    now = timezone.now()
+    now = clock.now()
     for mapping in claimed:
         ours = DataverseMapping.objects.filter(pk=mapping.pk, claim_no=mapping.claim_no)
         ours.update(due_at=now + ASK_AGAIN * random.uniform(0.75, 1.25))  # noqa: S311 jitter

@@ -24,6 +24,11 @@ BATCH = 500
 _UNDESIRE = """
 UPDATE registry_registration r
 SET desired = false, desired_changed_at = now(),
+    -- A living phone has the token, and no longer for this user alone; an erasure is as urgent.
+    urgent = EXISTS (
+        SELECT FROM registry_device d
+        WHERE d.app_id = r.app_id AND d.token_hash = r.token_hash AND d.retired_at IS NULL
+    ) OR EXISTS (SELECT FROM registry_device d WHERE d.id = r.device_id AND d.retired_reason = 'erased'),
     due_at = CASE WHEN r.in_flight THEN r.due_at
                   WHEN r.state = 'sent' THEN least(r.due_at, now() + %(soon)s)
                   WHEN r.state = 'retiring' THEN r.due_at
@@ -49,6 +54,12 @@ WHERE r.id = touched.id AND r.desired AND (
     WHERE w.app_id = r.app_id AND w.token_hash = r.token_hash AND w.dataverse_id = r.dataverse_id
 )
 """
+# Somebody waits for a token that is to be cleaned up for another reason already.
+_HURRY = """
+UPDATE registry_registration r SET urgent = true
+FROM unnest(%(apps)s::bigint[], %(hashes)s::bytea[]) AS w(app_id, token_hash)
+WHERE r.app_id = w.app_id AND r.token_hash = w.token_hash AND r.maybe_held AND NOT r.desired AND NOT r.urgent
+"""
 _DESIRE = """
 INSERT INTO registry_registration AS r
     (app_id, device_id, "table", dataverse_id, platform, token, token_hash, desired, state, due_at,
@@ -60,9 +71,15 @@ FROM unnest(%(apps)s::bigint[], %(targets)s::bigint[], %(tables)s::text[], %(ids
     AS w(app_id, device_id, "table", dataverse_id, platform, token, token_hash)
 ON CONFLICT (app_id, dataverse_id, token_hash) DO UPDATE
 SET desired = true, device_id = excluded.device_id, "table" = excluded."table", platform = excluded.platform,
+    urgent = r.maybe_held AND r.sent_platform NOT IN ('', excluded.platform),
     desired_changed_at = CASE WHEN r.desired THEN r.desired_changed_at ELSE now() END,
     attempts = CASE WHEN r.desired THEN r.attempts ELSE 0 END,
-    due_at = CASE WHEN r.desired OR r.in_flight OR r.state IN ('sent', 'retiring') THEN r.due_at
+    due_at = CASE WHEN r.in_flight OR r.state IN ('sent', 'retiring') THEN r.due_at
+                  -- Held, or on its way, as another platform: that is cleaned up first.
+                  WHEN r.platform <> excluded.platform AND r.state = 'ready' AND r.undecided_until IS NOT NULL
+                      THEN greatest(now(), r.sent_at + %(patience)s)
+                  WHEN r.platform <> excluded.platform THEN now()
+                  WHEN r.desired THEN r.due_at
                   WHEN r.state = 'registered' AND NOT r.recheck THEN NULL
                   ELSE now() END
 """
@@ -74,8 +91,7 @@ def run_batch(limit: int = BATCH) -> int:
 
 
 def _plan(limit: int) -> int:
-    changed = Device.objects.filter(revision__gt=F("planned_revision")).order_by("pk")
-    locked = list(changed.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True)[:limit])
+    locked = _lock_changed(limit)
     # Read in a second statement: of a row that changed while the first waited, PostgreSQL locks the newest version
     # but would join the user as the older snapshot saw them. Writers of users lock the devices before they commit.
     devices = list(Device.objects.filter(pk__in=locked).select_related("user").order_by("pk"))
@@ -83,6 +99,15 @@ def _plan(limit: int) -> int:
         _write(devices)
         Device.objects.filter(pk__in=locked).update(planned_revision=F("revision"))
     return len(devices)
+
+
+def _lock_changed(limit: int) -> list[int]:
+    """Lock changed devices and return their ids; those that were planned before come first, since only their changes
+    can need a cleanup."""
+    changed = Device.objects.filter(revision__gt=F("planned_revision")).order_by("pk")
+    ids = changed.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True)
+    known = list(ids.filter(planned_revision__gt=0)[:limit])
+    return known + list(ids.filter(planned_revision=0)[: limit - len(known)])
 
 
 def _write(devices: Sequence[Device]) -> None:
@@ -108,4 +133,5 @@ def _write(devices: Sequence[Device]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_UNDESIRE, parameters)
         if wanted:
+            cursor.execute(_HURRY, parameters)
             cursor.execute(_DESIRE, parameters)

@@ -15,15 +15,14 @@ from django.conf import settings
 
 from registry.models import MobileApp, Registration
 from registry.states import Step
-from sync import connect, pauses, policy, waves
+from sync import connect, pauses, transitions, waves
 from sync.clients.callbacks import Callback
 from sync.clients.cij import MAX_BATCH, CijClient, Pair
 from sync.clients.errors import Refused, RemoteError, Unavailable
 from sync.outbox import Change, Lease, claim, settle
+from sync.policy import Reason, decide
 
 logger = logging.getLogger(__name__)
-
-LONE_ATTEMPTS = 5
 
 # What is decided of each registration, by its id: CI-J's request id, or its refusal. The others got no answer.
 Decided = dict[int, uuid.UUID | Refused]
@@ -45,16 +44,16 @@ def run_batch(app: MobileApp) -> int:
     if error:
         logger.warning("%s: registering %d devices: %s", app, len(lease.rows) - len(decided), error)
 
-    def decide(row: Registration, now: datetime) -> Change:
+    def change(row: Registration, now: datetime) -> Change:
         outcome = decided.get(row.pk)
         if outcome is None:
-            return policy.unanswered(row, failure, now, settings.TOKENHUB_HANDOVER_PATIENCE)
+            return transitions.unanswered(row, failure, now, settings.TOKENHUB_HANDOVER_PATIENCE)
         if isinstance(outcome, Refused):
-            return policy.refused(row, str(outcome), now)
-        return policy.accepted(row, outcome, now) | {"batch_id": batch_id}
+            return transitions.refused(row, str(outcome), now)
+        return transitions.accepted(row, outcome, now) | {"batch_id": batch_id}
 
     # What is known is written down first: it must not be lost to whatever the gate does.
-    settle(lease.rows, decide)
+    settle(lease.rows, change)
     gate.heed(error)
     return len(lease.rows)
 
@@ -79,7 +78,7 @@ def doubt[T](gate: pauses.Gate, lease: Lease, decided: dict[int, T | Refused]) -
     if not refused or 2 * len(refused) < len(decided):
         return None
     alone = len(lease.rows) == 1 and gate.noted is None
-    if alone and lease.rows[0].attempts >= LONE_ATTEMPTS:
+    if alone and decide(Reason.REFUSED_ALONE, lease.rows[0].attempts).failure:
         return None
     for key in refused:
         del decided[key]

@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from registry.models import DataverseEnvironment, DataverseMapping, MobileApp
+from registry.services import clock
 from registry.states import MappingState
 from sync import connect, pauses, records
 from sync.clients.errors import RemoteError
@@ -46,7 +47,7 @@ def run_batch(app: MobileApp) -> int:
     """Look again at a batch of the app's mapped records; return how many."""
     environment = app.dataverse
     mapped = DataverseMapping.objects.filter(user__app=app, state=MappingState.MAPPED, due_at__isnull=True)
-    if not mapped.filter(recheck_at__lte=timezone.now()).exists():
+    if not mapped.filter(recheck_at__lte=Now()).exists():
         return 0
     gate = pauses.gate(environment, BATCH, rechecks=True)
     claimed = _claim(app, gate.limit) if gate.limit else []
@@ -59,20 +60,20 @@ def run_batch(app: MobileApp) -> int:
         )
     except RemoteError as error:
         logger.warning("Dataverse %s: re-checking %d mappings: %s", environment, len(claimed), error)
-        _put_back(claimed, timezone.now() + AFTER_FAILURE)
+        _put_back(claimed, clock.now() + AFTER_FAILURE)
         gate.heed(error)
         return len(claimed)
     ends = {pk: records.end_of(start, known) for pk, start in starts.items()}
     lost = sum(isinstance(end, str) for end in ends.values())
     if gate.limit < BATCH:
         # One record probed the far end; alone it cannot tell a withdrawn privilege from a deletion.
-        _put_back(claimed, timezone.now())
+        _put_back(claimed, clock.now())
         gate.heed(None)
     elif _too_many(environment, gate, lost, len(ends)):
-        _put_back(claimed, timezone.now())
+        _put_back(claimed, clock.now())
         pauses.rest_for_losses(environment, f"{lost} of {len(ends)} records of app {app} at once")
     else:
-        now = timezone.now()
+        now = clock.now()
         settle(claimed, lambda mapping, _: change(mapping, ends[mapping.pk], now))
         gate.heed(None)
     return len(claimed)
@@ -112,7 +113,7 @@ def _too_many(environment: DataverseEnvironment, gate: pauses.Gate, lost: int, c
     until = environment.losses_accepted_until
     if until and checked >= settings.TOKENHUB_MAPPING_LOSS_MIN and not too_many:
         DataverseEnvironment.objects.filter(pk=environment.pk).update(losses_accepted_until=None)
-    return too_many and not (until and until > timezone.now())
+    return too_many and not (until and until > clock.now())
 
 
 def _claim(app: MobileApp, limit: int) -> list[DataverseMapping]:

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db.models import F
-from django.utils import timezone
 
 from registry.models import InteractionEvent, MobileApp
+from registry.services import clock
 from registry.states import EventState
 from sync import connect, pauses
 from sync.clients.cij import Connection, report_opened
@@ -73,7 +73,7 @@ async def _send_all(
 
 
 def _settle(events: Sequence[InteractionEvent], outcomes: Sequence[RemoteError | None]) -> None:
-    now = timezone.now()
+    now = clock.now()
     relayed = [event for event, error in zip(events, outcomes, strict=True) if error is None]
     for event, error in zip(events, outcomes, strict=True):
         if error is None:

@@ -22,7 +22,7 @@ from pytest_django import Settings
 from registry.models import DataverseMapping, Device, MobileApp, MobileUser, Pause, Registration
 from registry.states import RegistrationState
 from sandbox.admin_client import Effect
-from sync import connect, outbox, pauses, policy, tasks
+from sync import connect, outbox, policy, tasks, transitions
 from sync.steps import cleanup, confirm, push
 from sync.steps import map as mapping
 from tests.sandbox_process import API_TOKEN, World
@@ -276,10 +276,10 @@ def hasty(world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
     """Everything that takes seconds takes milliseconds, in the same order of lengths."""
     settings.TOKENHUB_CLEANUP_SETTLING = timedelta(milliseconds=50)
     settings.TOKENHUB_HANDOVER_PATIENCE = PATIENCE
-    monkeypatch.setattr(policy, "FIRST_POLL", MILLISECONDS)
+    monkeypatch.setattr(transitions, "FIRST_POLL", MILLISECONDS)
     monkeypatch.setattr(policy, "backoff", lambda attempts: MILLISECONDS)
     monkeypatch.setattr(mapping, "ASK_AGAIN", MILLISECONDS)
-    monkeypatch.setattr(pauses, "PROBE", MILLISECONDS)
+    settings.TOKENHUB_PROBE = MILLISECONDS
     MobileApp.objects.update(requests_per_second=10_000)
     return world
 

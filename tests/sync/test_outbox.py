@@ -13,7 +13,7 @@ from django.utils import timezone
 from registry.crypto import sha256
 from registry.models import MobileApp, Registration
 from registry.states import RegistrationState, Step
-from sync import policy
+from sync import transitions
 from sync.clients.cij import Outcome, Status
 from sync.outbox import claim, settle
 
@@ -48,6 +48,19 @@ def test_a_claim_pushes_the_time_past_the_lease_and_notes_what_may_be_held(shop:
     assert row.due_at > timezone.now() + timedelta(seconds=50)
     assert (row.in_flight, row.maybe_held, row.claim_no) == (True, True, 1)
     assert claim(shop, Step.PUSH).rows == []
+
+
+def test_a_worker_whose_clock_is_wrong_keeps_the_settling_time(
+    shop: MobileApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = registration(shop, desired=False, state=RegistrationState.REGISTERED, maybe_held=True)
+    slow = timezone.now() - timedelta(hours=1)
+    settling = timedelta(seconds=5)
+    monkeypatch.setattr(timezone, "now", lambda: slow)
+    settle(claim(shop, Step.CLEANUP).rows, lambda row, now: transitions.cleanup_accepted(row, now, settling))
+    row.refresh_from_db()
+    assert row.due_at is not None
+    assert row.due_at > slow + timedelta(minutes=59)
 
 
 def test_a_lease_that_ran_out_is_taken_by_another(shop: MobileApp) -> None:
@@ -115,8 +128,8 @@ def test_workers_in_parallel_never_share_a_row(shop: MobileApp) -> None:
     assert sorted(taken) == sorted(Registration.objects.values_list("pk", flat=True))
 
 
-def accept(row: Registration, now: object) -> policy.Change:
-    return policy.accepted(row, UUID(int=7), timezone.now())
+def accept(row: Registration, now: object) -> transitions.Change:
+    return transitions.accepted(row, UUID(int=7), timezone.now())
 
 
 def test_a_late_answer_changes_no_state_but_has_the_row_looked_at_again(shop: MobileApp) -> None:
@@ -139,7 +152,7 @@ def test_a_late_answer_while_another_holds_the_lease_waits_for_its_end(shop: Mob
     settle(late, accept)
     row = Registration.objects.get()
     assert (row.recheck, row.in_flight, row.state) == (True, True, "ready")
-    settle(ours, lambda row, now: policy.failed(row, "Refused", "", now))
+    settle(ours, lambda row, now: transitions.refused(row, "", now))
     row = Registration.objects.get()
     assert row.due_at is not None  # not the end: the late answer may mean that CI-J holds it
     assert [row.pk for row in claim(shop, Step.PUSH).rows] == [row.pk]
@@ -149,7 +162,7 @@ def test_what_is_desired_is_read_when_settling_not_when_claiming(shop: MobileApp
     registration(shop, state="sent", request_id=uuid4(), maybe_held=True)
     rows = claim(shop, Step.CONFIRM).rows
     Registration.objects.update(desired=False)
-    settle(rows, lambda row, now: policy.confirmed(row, SUCCESS, now, timedelta(seconds=30)))
+    settle(rows, lambda row, now: transitions.confirmed(row, SUCCESS, now, timedelta(seconds=30)))
     row = Registration.objects.get()
     assert row.state == RegistrationState.REGISTERED
     assert [row.pk for row in claim(shop, Step.CLEANUP).rows] == [row.pk]

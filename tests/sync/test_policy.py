@@ -1,144 +1,86 @@
-"""The table of transitions, row by row."""
+"""The table of the policy, row by row."""
 
-import uuid
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 
-from registry.models import Registration
-from sync import policy
-from sync.clients.cij import Outcome, Status
+from registry.states import FailureReason, RegistrationState
+from sync.policy import TABLE, Reason, Who, backoff, decide, reason_of
 
-NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
-PATIENCE = timedelta(seconds=30)
-REQUEST = uuid.UUID(int=1)
-
-
-def row(**fields: Any) -> Registration:
-    values = {
-        "state": "sent",
-        "desired": True,
-        "maybe_held": True,
-        "request_id": REQUEST,
-        "sent_at": NOW - timedelta(seconds=10),
-        "desired_changed_at": NOW - timedelta(seconds=10),
-        "undecided_until": NOW + timedelta(hours=24),
-        **fields,
-    }
-    return Registration(**values)
-
-
-def failed(reason: str) -> Outcome:
-    return Outcome(Status.FAILED, reason)
-
-
-PENDING = Outcome(Status.PENDING)
-SUCCESS = Outcome(Status.SUCCESS)
-EARLY_CLEANED = {"desired": False, "cleaned_at": NOW - timedelta(seconds=1)}
+READY, FAILED, REGISTERED = RegistrationState.READY, RegistrationState.FAILED, RegistrationState.REGISTERED
+SOON = "soon"  # the back-off of the attempt
 
 
 @pytest.mark.parametrize(
-    ("before", "outcome", "after"),
+    ("reason", "attempt", "state", "delay", "who", "failure"),
     [
-        ({}, SUCCESS, {"state": "registered", "due_at": None, "request_id": None}),
-        ({}, failed("DuplicateExists"), {"state": "registered", "due_at": None}),
-        ({"desired": False}, SUCCESS, {"state": "registered", "due_at": NOW}),
-        ({}, failed(" DryRunSendingFailed "), {"state": "failed", "maybe_held": False, "due_at": None}),
-        (
-            {},
-            failed("Sending a test invisible notification failed. Check the token."),
-            {"state": "failed", "reason": "DryRunSendingFailed"},
-        ),
-        ({}, failed("DeviceTokenTooLong"), {"state": "failed", "reason": "DeviceTokenTooLong"}),
-        ({"desired": False}, failed("DryRunSendingFailed"), {"state": "failed", "due_at": NOW}),
-        ({}, failed("FailedToStoreDevice"), {"state": "ready", "maybe_held": False, "attempts": 1}),
-        ({}, failed("ApiTokenNotValid"), {"state": "ready"}),
-        ({}, failed("Provided API token is not valid"), {"state": "ready"}),
-        ({}, failed("Something new"), {"state": "ready", "detail": "Something new"}),
-        # Cleaned up while it was undecided: whatever the outcome, once more.
-        (EARLY_CLEANED, SUCCESS, {"state": "retiring", "cleaned_at": None, "request_id": None, "due_at": NOW}),
-        (EARLY_CLEANED, failed("DryRunSendingFailed"), {"state": "retiring"}),
-        ({**EARLY_CLEANED, "desired": True}, SUCCESS, {"state": "retiring", "due_at": NOW}),
-        ({**EARLY_CLEANED, "undecided_until": NOW}, PENDING, {"state": "retiring", "request_id": None}),
-        # Pending: polled later, at half its age.
-        ({}, PENDING, {"due_at": NOW + timedelta(seconds=5)}),
-        ({"sent_at": NOW}, PENDING, {"due_at": NOW + timedelta(seconds=1)}),
-        ({"sent_at": NOW - timedelta(hours=5)}, PENDING, {"due_at": NOW + timedelta(minutes=15)}),
-        # Somebody waits for the token: polled until the patience ends, then cleaned up early, the request kept.
-        ({"desired": False, "sent_at": NOW - timedelta(hours=5)}, PENDING, {"due_at": NOW + timedelta(seconds=20)}),
-        ({"desired": False, "desired_changed_at": NOW - PATIENCE}, PENDING, {"state": "retiring", "due_at": NOW}),
-        # Pending beyond the limit.
-        ({"undecided_until": NOW}, PENDING, {"state": "ready", "rounds": 1, "due_at": NOW}),
-        ({"undecided_until": NOW, "rounds": 2}, PENDING, {"state": "failed", "reason": "Unknown", "maybe_held": True}),
+        (Reason.SUCCESS, 0, REGISTERED, None, Who.NOBODY, None),
+        (Reason.DUPLICATE, 0, REGISTERED, None, Who.NOBODY, None),
+        (Reason.DRY_RUN, 0, FAILED, None, Who.PHONE, FailureReason.DRY_RUN),
+        (Reason.DRY_RUN, 9, FAILED, None, Who.PHONE, FailureReason.DRY_RUN),
+        (Reason.TOO_LONG, 0, FAILED, None, Who.DEVELOPER, FailureReason.TOKEN_TOO_LONG),
+        (Reason.NOT_STORED, 0, READY, SOON, Who.NOBODY, None),
+        (Reason.NOT_STORED, 1000, READY, SOON, Who.NOBODY, None),
+        (Reason.API_TOKEN, 0, READY, SOON, Who.CIJ, None),
+        (Reason.API_TOKEN, 1000, READY, SOON, Who.CIJ, None),
+        (Reason.OTHER, 0, READY, SOON, Who.NOBODY, None),
+        (Reason.NO_ANSWER, 0, READY, SOON, Who.NOBODY, None),
+        (Reason.NO_ANSWER, 1000, READY, SOON, Who.NOBODY, None),
+        (Reason.REFUSED, 0, FAILED, None, Who.DEVELOPER, FailureReason.REFUSED),
+        (Reason.REFUSED_ALONE, 0, READY, SOON, Who.NOBODY, None),
+        (Reason.REFUSED_ALONE, 4, READY, SOON, Who.NOBODY, None),
+        (Reason.REFUSED_ALONE, 5, FAILED, None, Who.DEVELOPER, FailureReason.REFUSED),
+        (Reason.NO_OUTCOME, 0, READY, timedelta(0), Who.NOBODY, None),
+        (Reason.NO_OUTCOME, 1, READY, timedelta(0), Who.NOBODY, None),
+        (Reason.NO_OUTCOME, 2, FAILED, None, Who.CIJ, FailureReason.UNKNOWN),
     ],
 )
-def test_what_an_outcome_makes_of_a_registration(
-    before: dict[str, Any], outcome: Outcome, after: dict[str, Any]
+def test_what_follows_from_a_reason(
+    reason: Reason,
+    attempt: int,
+    state: RegistrationState,
+    delay: timedelta | str | None,
+    who: Who,
+    failure: FailureReason | None,
 ) -> None:
-    change = policy.confirmed(row(**before), outcome, NOW, PATIENCE)
-    assert {name: change[name] for name in after} == after
+    verdict = decide(reason, attempt)
+    assert (verdict.state, verdict.who, verdict.failure) == (state, who, failure)
+    if delay == SOON:
+        assert verdict.delay is not None
+        assert 0.5 < verdict.delay / backoff(attempt) < 2
+    else:
+        assert verdict.delay == delay
 
 
-def test_an_early_cleanup_keeps_the_request_to_ask_about() -> None:
-    change = policy.still_pending(row(desired=False, desired_changed_at=NOW - PATIENCE), NOW, PATIENCE)
-    assert "request_id" not in change
+def test_every_reason_has_its_row_and_every_failure_names_what_a_person_does() -> None:
+    assert set(TABLE) == set(Reason)
+    failures = {row.failure for rows in TABLE.values() for row in rows if row.state is FAILED}
+    assert failures == set(FailureReason)
+    assert all(row.who is not Who.NOBODY for rows in TABLE.values() for row in rows if row.state is FAILED)
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("text", "reason"),
     [
-        ({"desired": False, "request_id": None, "undecided_until": None}, {"state": "retired", "due_at": None}),
-        ({"desired": True, "request_id": None}, {"state": "ready", "due_at": NOW}),
-        ({"desired": False}, {"state": "sent"}),  # cleaned up early: ask again
-        (
-            {"desired": False, "request_id": None, "unanswered_until": NOW + timedelta(hours=24)},
-            {"state": "retired", "due_at": NOW + timedelta(hours=24)},  # an answer was lost: clean up once more
-        ),
+        ("DuplicateExists", Reason.DUPLICATE),
+        (" DryRunSendingFailed ", Reason.DRY_RUN),
+        ("DryRun SendingFailed", Reason.DRY_RUN),
+        ("Sending a test invisible notification failed. Check the token.", Reason.DRY_RUN),
+        ("DeviceTokenTooLong", Reason.TOO_LONG),
+        ("FailedToStoreDevice", Reason.NOT_STORED),
+        ("ApiTokenNotValid", Reason.API_TOKEN),
+        ("Provided API token is not valid", Reason.API_TOKEN),
+        ("", Reason.OTHER),
+        ("Success", Reason.OTHER),
+        ("Something new", Reason.OTHER),
     ],
 )
-def test_a_settled_cleanup_frees_the_token(before: dict[str, Any], after: dict[str, Any]) -> None:
-    change = policy.settled(row(state="retiring", **before), NOW)
-    assert change["maybe_held"] is False
-    assert {name: change[name] for name in after} == after
-
-
-@pytest.mark.parametrize("reason", ["DryRunSendingFailed", "FailedToStoreDevice", "ApiTokenNotValid"])
-def test_a_failed_resend_does_not_forget_what_was_held_before(reason: str) -> None:
-    earlier = row(registered_at=NOW - timedelta(days=31))
-    assert policy.confirmed(earlier, failed(reason), NOW, PATIENCE)["maybe_held"] is True
-    lost = row(unanswered_until=NOW + timedelta(hours=1))
-    assert policy.confirmed(lost, failed(reason), NOW, PATIENCE)["maybe_held"] is True
-    assert policy.confirmed(row(), failed(reason), NOW, PATIENCE)["maybe_held"] is False
-
-
-def test_storing_that_fails_again_and_again_is_tried_less_and_less_often() -> None:
-    change = policy.confirmed(row(attempts=6), failed("FailedToStoreDevice"), NOW, PATIENCE)
-    assert change["due_at"] > NOW + timedelta(seconds=20)
-    assert "attempts" not in policy.accepted(row(attempts=6), REQUEST, NOW)
-
-
-def test_a_late_answer_while_the_cleanup_settles_has_it_cleaned_up_once_more() -> None:
-    change = policy.settled(row(state="retiring", desired=False, request_id=None, recheck=True), NOW)
-    assert (change["state"], change["due_at"]) == ("retired", NOW)
-
-
-def test_a_status_call_that_fails_lets_nobody_wait_longer_for_a_token() -> None:
-    waiting = row(desired=False, attempts=50)
-    assert policy.not_told(waiting, "HTTP 500", NOW, PATIENCE)["due_at"] == NOW + timedelta(seconds=20)
-    overdue = row(desired=False, desired_changed_at=NOW - PATIENCE)
-    assert policy.not_told(overdue, "HTTP 500", NOW, PATIENCE)["state"] == "retiring"
-
-
-def test_a_registration_without_an_answer_is_given_time_before_it_is_cleaned_up() -> None:
-    wanted = policy.unanswered(row(), "x", NOW, PATIENCE)
-    assert wanted["due_at"] < NOW + timedelta(seconds=2)
-    unwanted = policy.unanswered(row(desired=False), "x", NOW, PATIENCE)
-    assert unwanted["due_at"] == NOW + timedelta(seconds=20)
+def test_reasons_are_read_leniently(text: str, reason: Reason) -> None:
+    assert reason_of(text) is reason
 
 
 def test_transport_errors_back_off_from_one_to_thirty_seconds_then_to_fifteen_minutes() -> None:
-    delays = [policy.backoff(attempt).total_seconds() for attempt in range(60)]
+    delays = [backoff(attempt).total_seconds() for attempt in range(60)]
     assert 0.75 <= delays[0] <= 1.25
     assert all(22 <= delay <= 38 for delay in delays[6:20])
     assert sum(delays[:24]) == pytest.approx(600, rel=0.3)

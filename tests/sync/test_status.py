@@ -2,6 +2,7 @@ import io
 import json
 from typing import Any
 
+from django.conf import settings
 from django.core.management import call_command
 from django.utils import timezone
 
@@ -47,18 +48,18 @@ def test_when_its_time_has_come_one_request_probes(app: MobileApp) -> None:
 
 
 def test_the_tenth_call_in_a_row_without_an_answer_opens_the_circuit(app: MobileApp) -> None:
-    for _ in range(pauses.OPENS_AT - 1):
+    for _ in range(settings.TOKENHUB_CIRCUIT_FAILURES - 1):
         pauses.rest(app, Unavailable("HTTP 500"))
     assert pauses.gate(app, 100).limit == 100
     assert "PAUSED" not in run("sync_status")
     pauses.rest(app, Unavailable("HTTP 500"))
     assert pauses.gate(app, 100).limit == 0
     assert "PAUSED" in run("sync_status")
-    assert app.pauses.get().until <= timezone.now() + pauses.PROBE
+    assert app.pauses.get().until <= timezone.now() + settings.TOKENHUB_PROBE
 
 
 def test_a_success_between_them_starts_the_count_anew(app: MobileApp) -> None:
-    for _ in range(pauses.OPENS_AT - 1):
+    for _ in range(settings.TOKENHUB_CIRCUIT_FAILURES - 1):
         pauses.rest(app, Unavailable("HTTP 500"))
     pauses.gate(app, 100).heed(None)
     pauses.rest(app, Unavailable("HTTP 500"))

@@ -89,9 +89,9 @@ class _Stack:
         self._env = os.environ | environment | {"TOKENHUB_DATA": str(self._data), "PYTHONUNBUFFERED": "1"}
         if not schema.is_current(urls["DATABASE_URL"]):
             self._supervisor.run(self._manage("migrate", "--noinput"))
-        web, worker, beat = self._services()
-        self._supervisor.start(web)
-        self._supervisor.start(worker)
+        *services, beat = self._services()
+        for service in services:
+            self._supervisor.start(service)
         password = self._seed()
         self._supervisor.wait(self._answers, name="web", timeout=60)
         # Nobody waits for the first sweep, so beat does not compete with those who are waited for.
@@ -156,13 +156,16 @@ class _Stack:
         web = ["granian", "--interface", "wsgi", "--host", self._host, "--port", str(self._port), "--no-ws"]
         web += ["--workers", "1", "--blocking-threads", str(threads), "--workers-kill-timeout", "5"]
         celery = ["celery", "--quiet", "-A", "tokenhub"]
-        worker = [*celery, "worker", "--pool", "prefork", "--concurrency", "4", "--loglevel", "INFO"]
+        worker = [*celery, "worker", "--pool", "prefork", "--loglevel", "INFO"]
         worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        urgent = [*worker, "--concurrency", "2", "--hostname", "urgent@%h", "--queues", "tokenhub.urgent"]
+        worker += ["--concurrency", "3", "--queues", "tokenhub"]
         beat = [*celery, "beat", "--loglevel", "INFO", "--schedule", str(schedule)]
         return [
             self._service("web", [*web, "tokenhub.wsgi:application"]),
-            # It finishes the tasks that it has begun.
+            # They finish the tasks that they have begun.
             self._service("worker", worker, patience=30, flags=_QUIET_ABOUT_ROOT),
+            self._service("urgent", urgent, patience=30, flags=_QUIET_ABOUT_ROOT),
             self._service("beat", beat),
         ]
 
