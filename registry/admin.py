@@ -78,9 +78,9 @@ class DataverseMappingAdmin(ReadOnlyAdmin):
 
 @admin.register(models.Device)
 class DeviceAdmin(ReadOnlyAdmin):
-    list_display = ("installation_id", "app", "platform", token_end, "user", "last_seen", "retired_at")
+    list_display = ("installation_id", "app", "platform", token_end, "user", "last_seen", "shared_since", "retired_at")
     list_select_related = ("app", "user")
-    list_filter = ("platform",)
+    list_filter = ("platform", ("shared_since", admin.EmptyFieldListFilter))
     search_fields = ("installation_id__exact",)
     exclude = ("token",)
 

@@ -12,7 +12,8 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.functions import Now
 
 from registry.models import DataverseEnvironment, MobileApp, Pause, Registration
 from registry.services import clock
@@ -57,6 +58,8 @@ class Gate:
             probed = self.limit == 1 or is_for_losses(self.noted)
             if Pause.objects.filter(**seen).delete()[0] and probed:
                 logger.info("%s resumed", self.subject)
+                if self.noted.reason in FOR_CREDENTIALS and isinstance(self.subject, MobileApp):
+                    send_again(self.subject)
 
 
 def gate(
@@ -151,12 +154,26 @@ def resume(subject: Subject) -> bool:
 
 
 def reopen(app: MobileApp) -> int:
-    """Have what failed sent once more: what was at fault has been mended. Returns how many registrations.
+    """Have what failed, or has no outcome yet, sent once more: what was at fault has been mended. Returns how many.
 
     Not those whose token is too long for CI-J: nothing that an administrator does mends that.
     """
     failed = Registration.objects.filter(app=app, state=RegistrationState.FAILED, desired=True, in_flight=False)
-    return failed.exclude(reason=FailureReason.TOKEN_TOO_LONG).update(due_at=clock.now(), attempts=0)
+    reopened = failed.exclude(reason=FailureReason.TOKEN_TOO_LONG).update(due_at=Now(), attempts=0)
+    return reopened + send_again(app)
+
+
+def send_again(app: MobileApp) -> int:
+    """Have sent again what has no outcome yet, now that the credentials are good. Returns how many registrations.
+
+    With a wrong ApiToken CI-J accepts a registration, stores nothing, and leaves it Pending for ever
+    (developer-push-device-registration.md). Where one comes to pass all the same, the second is a DuplicateExists.
+    """
+    sent = Registration.objects.filter(app=app, state=RegistrationState.SENT, desired=True, in_flight=False)
+    # Nobody holds these; the claim for the next send keeps in mind that this one may still be worked off.
+    return sent.filter(cleaned_at__isnull=True).update(
+        state=RegistrationState.READY, request_id=None, due_at=Now(), claim_no=F("claim_no") + 1
+    )
 
 
 def _of(subject: Subject) -> Q:

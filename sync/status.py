@@ -17,6 +17,7 @@ class AppStatus:
 
     app: str
     devices: int
+    shared_installations: int
     mappings: dict[str, int]
     registrations: dict[str, int]
     events: dict[str, int]
@@ -36,6 +37,7 @@ def app_status(app: MobileApp) -> AppStatus:
     return AppStatus(
         app=app.slug,
         devices=Device.objects.filter(app=app, retired_at__isnull=True).count(),
+        shared_installations=Device.objects.filter(app=app, shared_since__isnull=False).count(),
         mappings=_counts(mappings, MappingState.values),
         registrations=_counts(registrations, RegistrationState.values),
         events=_counts(events, EventState.values),

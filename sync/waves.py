@@ -1,13 +1,13 @@
 """A wave of failed dry runs: not the tokens are wrong, the app's push credentials in CI-J are.
 
 One token whose test message fails is a dead token. Many in a row on one platform of an app, and no success between
-them, are expired credentials: then that platform rests, what failed is queued again, and one registration at a time
-probes until one succeeds. The count is kept in the platform's pause row.
+them, are expired credentials, however slowly they come: then that platform rests, what failed since the last success is
+queued again, and one registration at a time probes until one succeeds. The count is kept in the platform's pause row.
 """
 
 import logging
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
@@ -21,8 +21,6 @@ from sync.pauses import probe_after
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = timedelta(minutes=10)  # failures further apart are not a wave
-
 
 def lane(app: MobileApp, limit: int) -> tuple[list[str], int]:
     """Which platforms may be registered for now, and how many at once: those that are open, or one probe."""
@@ -35,16 +33,17 @@ def lane(app: MobileApp, limit: int) -> tuple[list[str], int]:
     return [value for value in Platform.values if value not in {pause.platform for pause in closed}], limit
 
 
-def heed(app: MobileApp, decided: Iterable[Registration], since: datetime) -> None:
-    """Look at registrations that were decided after `since`: count failed dry runs, or end a wave by a success."""
+def heed(app: MobileApp, decided: Iterable[Registration]) -> None:
+    """Look at registrations that were just decided: count failed dry runs, or end a wave by a success."""
     rows = list(decided)
     for platform in Platform.values:
-        states = [(row.state, row.reason) for row in rows if row.platform == platform]
+        states = [(row.state, row.reason) for row in rows if row.sent_platform == platform]
         failures = states.count((RegistrationState.FAILED, FailureReason.DRY_RUN))
         if any(state == RegistrationState.REGISTERED for state, _ in states):
             _over(app, platform)
         elif failures:
-            _count(app, platform, failures, since)
+            first = min(row.decided_at for row in rows if row.decided_at and row.state == RegistrationState.FAILED)
+            _count(app, platform, failures, first)
 
 
 def _over(app: MobileApp, platform: str) -> None:
@@ -53,14 +52,13 @@ def _over(app: MobileApp, platform: str) -> None:
         logger.info("%s resumed on %s", app, platform)
 
 
-def _count(app: MobileApp, platform: str, failures: int, since: datetime) -> None:
+def _count(app: MobileApp, platform: str, failures: int, first: datetime) -> None:
     wave = settings.TOKENHUB_DRY_RUN_WAVE
     with transaction.atomic():
         lock(f"wave:{app.pk}:{platform}")
         pause = Pause.objects.filter(app=app, platform=platform).first()
-        if pause is None or (pause.failures < wave and pause.created_at < since - AT_ONCE):
-            pause = pause or Pause(app=app, platform=platform)
-            pause.failures, pause.created_at = 0, since
+        if pause is None:
+            pause = Pause(app=app, platform=platform, failures=0, created_at=first)
         was_open = pause.failures < wave
         pause.failures += failures
         pause.reason = PauseReason.DRY_RUN

@@ -24,6 +24,7 @@ TYPES = {
     HTTPStatus.NOT_FOUND: "urn:tokenhub:problem:not-found",
     HTTPStatus.METHOD_NOT_ALLOWED: "urn:tokenhub:problem:method-not-allowed",
     HTTPStatus.NOT_ACCEPTABLE: "urn:tokenhub:problem:not-acceptable",
+    HTTPStatus.CONFLICT: "urn:tokenhub:problem:shared-installation",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "urn:tokenhub:problem:too-large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "urn:tokenhub:problem:unsupported-media-type",
 }
@@ -33,6 +34,14 @@ class UserNotAllowedProblem(exceptions.PermissionDenied):
     default_detail = (
         "This app's identity policy is 'backend': only a server key may name a user. "
         "Post without the field 'user', and attach the user from your own server."
+    )
+
+
+class SharedInstallationProblem(exceptions.APIException):
+    status_code = 409
+    default_detail = (
+        "Two phones post this installation id in turn, as happens when one is restored from the other's backup. "
+        "Nothing was changed. Make a new installation id on this phone and post again."
     )
 
 

@@ -137,6 +137,7 @@ def device_body(device: Device) -> dict[str, Any]:
         **{name: getattr(device, name) for name in INFO_FIELDS},
         "created_at": device.created_at,
         "last_seen": device.last_seen,
+        "shared_since": device.shared_since,
         "registration": {"state": status.state.value, "reason": status.reason},
     }
 

@@ -8,11 +8,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from registry.api.authentication import Caller, caller_of
-from registry.api.problems import UserNotAllowedProblem
+from registry.api.problems import SharedInstallationProblem, UserNotAllowedProblem
 from registry.api.serializers import EventSerializer, LaunchSerializer, device_body, reported_event
 from registry.models import Device
 from registry.services.events import record_events
 from registry.services.ingest import Result, find_device, record_launch, retire_device, sign_out
+from registry.services.shared import SharedInstallation
 from registry.states import Identity, KeyKind
 
 MAX_EVENTS = 100
@@ -40,7 +41,10 @@ class DevicesView(APIView):
         launch = serializer.to_launch(may_name_user=allowed)
         if launch.user is not None and not allowed:
             raise UserNotAllowedProblem
-        device, result = record_launch(caller.app, launch)
+        try:
+            device, result = record_launch(caller.app, launch)
+        except SharedInstallation:
+            raise SharedInstallationProblem from None
         return Response(
             {"installation_id": device.installation_id, "result": result.value},
             status=status.HTTP_201_CREATED if result is Result.CREATED else status.HTTP_200_OK,

@@ -53,7 +53,7 @@ class Device(models.Model):
     # Two phones restored from one backup post one installation id in turn: the token goes to and fro.
     former_token_hash = models.BinaryField(max_length=32, db_default=b"", editable=False)
     token_returns = models.PositiveSmallIntegerField(db_default=0, help_text="times that the token before came back")
-    token_returns_since = models.DateTimeField(null=True, blank=True, editable=False)
+    token_returned_at = models.DateTimeField(null=True, blank=True, editable=False)
     shared_since = models.DateTimeField(
         null=True, blank=True, help_text="two phones post this installation id, as far as their tokens tell"
     )
@@ -69,6 +69,7 @@ class Device(models.Model):
             ),
         ]
         indexes = [
+            models.Index(fields=["app"], name="device_shared", condition=Q(shared_since__isnull=False)),
             # Changed ones first, since only they can need a cleanup, then new ones.
             models.Index(
                 fields=["id"],

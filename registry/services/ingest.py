@@ -23,8 +23,9 @@ from django.utils import timezone
 from registry.crypto import sha256
 from registry.models import DataverseMapping, Device, MobileApp, MobileUser, Registration
 from registry.ports import announce
+from registry.services import shared
 from registry.services.locking import in_transaction, lock
-from registry.states import RegistrationState, RetiredReason
+from registry.states import FailureReason, RegistrationState, RetiredReason
 
 
 class Result(StrEnum):
@@ -59,7 +60,10 @@ class Launch:
 
 
 def record_launch(app: MobileApp, launch: Launch) -> tuple[Device, Result]:
-    """Bring the tables to what the phone says; return its device and what changed."""
+    """Bring the tables to what the phone says; return its device and what changed.
+
+    Raises SharedInstallation where another phone posts the same installation id in turn; nothing changes then.
+    """
     device = find_device(app, launch.installation_id)
     if device and _repeats(device, launch):
         _touch(device)
@@ -121,14 +125,19 @@ def _touch(device: Device) -> None:
 
 
 def _confirm_again(device: Device) -> None:
-    """Have an old registration sent again: CI-J drops tokens whose sends fail, and tells nobody."""
+    """Have an old registration sent again: CI-J drops tokens whose sends fail, and tells nobody.
+
+    So is one that never had an outcome: its phone lives, and what kept CI-J from deciding may be over.
+    """
+    now = timezone.now()
+    registered = Q(state=RegistrationState.REGISTERED, registered_at__lt=now - settings.TOKENHUB_RECONFIRM_AFTER)
+    unknown = Q(
+        state=RegistrationState.FAILED,
+        reason=FailureReason.UNKNOWN,
+        decided_at__lt=now - settings.TOKENHUB_PENDING_LIMIT,
+    )
     old = Registration.objects.filter(
-        device=device,
-        desired=True,
-        state=RegistrationState.REGISTERED,
-        in_flight=False,
-        due_at__isnull=True,
-        registered_at__lt=timezone.now() - settings.TOKENHUB_RECONFIRM_AFTER,
+        registered | unknown, device=device, desired=True, in_flight=False, due_at__isnull=True
     )
     if old.update(due_at=Now()):
         announce(["push"])
@@ -164,6 +173,7 @@ def _apply(app: MobileApp, launch: Launch) -> tuple[Device, Result]:
 def _update_device(device: Device, launch: Launch, token_hash: bytes, user: MobileUser | None) -> Device:
     before = (device.token, device.platform, device.user_id, device.retired_at)
     if device.token != launch.token:
+        shared.note_token_change(device, token_hash)
         device.token_changed_at = timezone.now()
     device.platform, device.token, device.token_hash = launch.platform, launch.token, token_hash
     if not launch.keep_user:
@@ -175,7 +185,7 @@ def _update_device(device: Device, launch: Launch, token_hash: bytes, user: Mobi
     if before != (device.token, device.platform, device.user_id, device.retired_at):
         device.revision += 1  # the row is locked
     written = ["platform", "token", "token_hash", "token_changed_at", "user", "retired_at", "retired_reason"]
-    device.save(update_fields=[*written, "last_seen", "revision", *launch.info])
+    device.save(update_fields=[*written, "last_seen", "revision", *shared.FIELDS, *launch.info])
     return device
 
 

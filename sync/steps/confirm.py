@@ -6,7 +6,6 @@ from datetime import datetime
 from django.conf import settings
 
 from registry.models import MobileApp, Registration
-from registry.services import clock
 from registry.states import Step
 from sync import connect, pauses, transitions, waves
 from sync.clients.cij import MAX_BATCH, Outcome
@@ -47,7 +46,6 @@ def run_batch(app: MobileApp) -> int:
             return transitions.not_told(row, failure, now, settings.TOKENHUB_HANDOVER_PATIENCE)
         return transitions.confirmed(row, outcome, now, settings.TOKENHUB_HANDOVER_PATIENCE)
 
-    since = clock.now()
-    waves.heed(app, settle(lease.rows, decide), since)
+    waves.heed(app, settle(lease.rows, decide))
     gate.heed(error)
     return len(lease.rows)

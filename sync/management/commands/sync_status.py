@@ -32,6 +32,8 @@ def _words(status: dict[str, Any]) -> str:
         lines.append(f"  {queue:<14}{counts or 'none'}")
     waiting = ", ".join(f"{step} {age:.0f} s" for step, age in status["oldest_due"].items() if age is not None)
     lines.append(f"  {'oldest due':<14}{waiting or 'nothing waits'}")
+    if status["shared_installations"]:
+        lines.append(f"  {'shared ids':<14}{status['shared_installations']} installation ids are posted by two phones")
     for pause in status["pauses"]:
         platform = f" ({pause['platform']})" if pause["platform"] else ""
         lines.append(
