@@ -17,6 +17,8 @@ from sandbox.chaos.schedule import ENDS, Disturbance, Kind
 # A process that was killed a moment ago is on its way back: it is waited for.
 PATIENCE = 20.0
 LOOK = 0.1
+# Celery gives a worker up whose children die while it starts: that would be a kill of the worker, not of a child.
+SETTLED = 6.0
 
 
 class Disturber:
@@ -50,13 +52,14 @@ class Disturber:
             case Kind.VALKEY_EMPTIED:
                 return await self._until(self._empty)
             case Kind.POOL:
+                pick = disturbance.pick
                 return await self._until(
-                    lambda: self._end(self._processes.find_child_of("worker", disturbance.pick), signal.SIGKILL)
+                    lambda: self._end(self._processes.find_child_of("worker", pick, settled=SETTLED), signal.SIGKILL)
                 )
             case kind:
                 # SIGINT is PostgreSQL's fast shutdown: sessions are ended, and it is left in good order.
                 number = signal.SIGINT if kind is Kind.POSTGRES_RESTARTED else signal.SIGKILL
-                return await self._until(lambda: self._end(self._processes.find(ENDS[kind]), number))
+                return await self._until(lambda: self._end(self._processes.find(ENDS[kind][0]), number))
 
     async def _until(self, attempt: Callable[[], bool]) -> bool:
         ends = asyncio.get_running_loop().time() + PATIENCE

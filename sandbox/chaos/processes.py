@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import time
 from collections.abc import Callable, Sequence
 
 import psutil
@@ -35,12 +36,16 @@ class Processes:
                     return child
         return None
 
-    def find_child_of(self, name: str, pick: float) -> psutil.Process | None:
-        """One of the children of the child of that role, chosen by `pick` (0 to 1)."""
+    def find_child_of(self, name: str, pick: float, *, settled: float = 0.0) -> psutil.Process | None:
+        """One of the children of the child of that role, chosen by `pick` (0 to 1).
+
+        None where the child of that role has not been up for `settled` seconds.
+        """
         parent = self.find(name)
         children: list[psutil.Process] = []
         with contextlib.suppress(psutil.Error):
-            children = sorted(parent.children(), key=lambda child: child.pid) if parent else []
+            if parent and time.time() - parent.create_time() >= settled:
+                children = sorted(parent.children(), key=lambda child: child.pid)
         return children[int(pick * len(children))] if children else None
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 FIRST = 3.0  # seconds: the phones begin undisturbed
-# `up` gives a child up that ends 5 times within 60 s. One of these may end by itself when another is killed.
+# `up` gives a child up that ends 5 times within 60 s.
 WINDOW = 60.0
 MOST = 3
 
@@ -26,14 +26,14 @@ class Kind(StrEnum):
     DROPPED = "network cut (every connection dropped)"
 
 
-# Which child of `up` each of them ends.
+# Which child of `up` each of them ends. The worker may not survive Valkey: Celery's client of it fails now and then.
 ENDS = {
-    Kind.WORKER: "worker",
-    Kind.WEB: "web",
-    Kind.BEAT: "beat",
-    Kind.VALKEY_KILLED: "valkey",
-    Kind.POSTGRES_RESTARTED: "postgres",
-    Kind.POSTGRES_KILLED: "postgres",
+    Kind.WORKER: ("worker",),
+    Kind.WEB: ("web",),
+    Kind.BEAT: ("beat",),
+    Kind.VALKEY_KILLED: ("valkey", "worker"),
+    Kind.POSTGRES_RESTARTED: ("postgres",),
+    Kind.POSTGRES_KILLED: ("postgres",),
 }
 CUTS = (Kind.FROZEN, Kind.DROPPED)
 # Workers are what runs in greatest number, and ends most often.
@@ -62,8 +62,8 @@ def plan(seed: int, duration: float) -> list[Disturbance]:
             continue
         # Shorter than a hand-over is patient with what is in the air: see docs/chaos.md.
         lasts = round(rng.uniform(1.5, 3.5), 2) if kind in CUTS else 0.0
-        planned.append(Disturbance(round(at, 2), kind, lasts, round(rng.random(), 3)))
-        at += lasts + rng.uniform(2.5, 6.0)
+        planned.append(Disturbance(at, kind, lasts, round(rng.random(), 3)))
+        at = round(at + lasts + rng.uniform(2.5, 6.0), 2)
     return planned
 
 
@@ -75,6 +75,5 @@ def _kinds(rng: random.Random) -> Iterator[Kind]:
 
 
 def _too_often(planned: list[Disturbance], kind: Kind, at: float) -> bool:
-    child = ENDS.get(kind)
-    recent = [done for done in planned if at - done.at < WINDOW and ENDS.get(done.kind) == child]
-    return child is not None and len(recent) >= MOST
+    recent = [child for done in planned if at - done.at < WINDOW for child in ENDS.get(done.kind, ())]
+    return any(recent.count(child) >= MOST for child in ENDS.get(kind, ()))
