@@ -62,6 +62,8 @@ class Directory:
         loser, master = rows[loser_id], rows[master_id]
         for key, column in (("email", "emailaddress1"), ("phone", "mobilephone")):
             if value := loser[column]:
+                if old := master[column]:
+                    self._active[CONTACTS, key, old.casefold()].remove(master_id)
                 master[column] = value
                 found = self._active[CONTACTS, key, value.casefold()]
                 found[found.index(loser_id)] = master_id
