@@ -14,7 +14,7 @@ from sandbox.demo.people import CONTACTS, Directory, Person, Population
 from sandbox.demo.phones import new_token
 
 USERS = 3
-PAUSE = 8.0  # seconds between two things that a household does, at most
+PAUSE = 10.0  # seconds between two things that a household does, at most
 POISONED = 2  # tokens that CI-J refuses with 400 for as long as the run lasts
 
 # What becomes of registrations with a token, in turn; the last for ever. The others succeed.
@@ -107,7 +107,7 @@ def plan(seed: int, phones: int, duration: float) -> Plan:
 def _household(number: int, population: Population, rng: random.Random) -> Household:
     add = population.directory.add
     first, contact = population.contact()
-    others = [population.known(), rng.choice([population.known, population.unknown, population.ambiguous])()]
+    others = [population.known(), rng.choice([population.known] * 3 + [population.unknown, population.ambiguous])()]
     if number % 5 == 4:  # two accounts that are one contact
         others = list(population.two_accounts())
     emails = {user: f"new-{number}-{user}@example.com" for user in (0, 1)}
@@ -127,7 +127,6 @@ class _Story:
         self._at = rng.uniform(0.0, 3.0)
         self._user = [0, 1]  # signed in, or last signed in, by phone
         self._tokens = [self._new_token(plain=True) for _ in (0, 1)]
-        self._opted_out: set[int] = set()
         self._once = [What.NEW_EMAIL, What.NEW_EMAIL, What.MERGE]  # what can still be done, each once
 
     def tell(self, duration: float) -> None:
@@ -137,7 +136,7 @@ class _Story:
         while (at := self._at + self._rng.random() * PAUSE) < duration:
             self._at = at
             self._rng.choices(chapters, weights)[0](self, self._rng.randrange(2))
-        self._at = duration
+        self._at = max(self._at, duration)
         for phone, token in enumerate(self._tokens):
             # Whether a poisoned token is registered or given up depends on when: it must not be the last.
             if token in self._plan.poisoned:
@@ -188,6 +187,9 @@ class _Story:
         self._add(What.CLAIM, phone, user=self._rng.randrange(USERS))
         if self._rng.random() < 0.5:  # and claimed back at once
             self._add(self._rng.choice([What.LAUNCH, What.REFRESH]), 1 - phone)
+        elif self._rng.random() < 0.7:  # or the other one has a new one soon
+            self._at += self._rng.choice([0.0, 4.0])
+            self.token_change(1 - phone)
 
     def sign_out(self, phone: int) -> None:
         self._add(What.SIGN_OUT, phone)
@@ -196,9 +198,10 @@ class _Story:
             self._add(What.LAUNCH, phone)
 
     def opt_out(self, phone: int) -> None:
-        user = self._user[phone]
-        self._add(What.OPT_IN if user in self._opted_out else What.OPT_OUT, phone)
-        self._opted_out ^= {user}
+        self._add(What.OPT_OUT, phone)
+        if self._rng.random() < 0.7:
+            self._at += self._rng.choice([0.0, 1.0, 5.0])
+            self._add(What.OPT_IN, phone)
 
     def delete(self, phone: int) -> None:
         self._add(What.DELETE, phone)
