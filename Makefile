@@ -6,8 +6,10 @@ SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
 PHONES ?= 500
+SEED ?= 1
+DURATION ?= 120
 
-.PHONY: help install lock up demo test lint format clean
+.PHONY: help install lock up demo chaos test lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -31,6 +33,9 @@ up: install ## run everything in the foreground, with the sandbox
 
 demo: install ## drive a fleet of simulated phones through the whole path and compare (PHONES=500)
 	@$(PY) -m sandbox.demo --phones $(PHONES)
+
+chaos: install ## the full stack under load while everything is killed and cut, then compare (SEED=1 DURATION=120)
+	@$(PY) -m sandbox.chaos --seed $(SEED) --duration $(DURATION)
 
 test: install ## the whole suite, on real PostgreSQL and Valkey
 	@$(PY) -m pytest -n auto

@@ -17,6 +17,7 @@ from sandbox.faults import Action
 from sandbox.identity import Identity
 from sandbox.journal import page
 from sandbox.memory import Memory
+from sandbox.script import Step, make
 
 JOURNALS = ("calls", "effects", "events", "callbacks")
 DEFAULT_LIMIT = 10_000
@@ -51,6 +52,10 @@ def routes(memory: Memory, identity: Identity) -> list[Route]:
         route("faults", "GET", _faults),
         route("faults", "POST", _add_fault),
         route("faults", "DELETE", _clear_faults),
+        route("faults/{name}", "DELETE", _remove_fault),
+        route("script", "GET", _script),
+        route("script", "POST", _run_script),
+        route("script", "DELETE", _stop_script),
     ]
 
 
@@ -178,10 +183,34 @@ def _faults(memory: Memory, request: Request, data: Any) -> list[dict[str, Any]]
 
 def _add_fault(memory: Memory, request: Request, data: Any) -> dict[str, Any]:
     action = Action.from_json(data.get("action", {}))
-    times, app = data.get("times", 1), data.get("app")
-    return asdict(memory.faults.add(str(data["kind"]), action, times=times, app=app))
+    narrowed = {"times": data.get("times", 1), "app": data.get("app"), "token": data.get("token")}
+    return asdict(memory.faults.add(str(data["kind"]), action, **narrowed))
 
 
 def _clear_faults(memory: Memory, request: Request, data: Any) -> dict[str, Any]:
     memory.faults.clear()
+    return {}
+
+
+def _remove_fault(memory: Memory, request: Request, data: Any) -> dict[str, Any]:
+    if not memory.faults.remove(request.path_params["name"]):
+        raise UnknownError("there is no such rule")
+    return {}
+
+
+def _script(memory: Memory, request: Request, data: Any) -> dict[str, Any]:
+    return memory.player.as_json()
+
+
+def _run_script(memory: Memory, request: Request, data: Any) -> list[dict[str, Any]]:
+    if "steps" in data:
+        steps = [Step.from_json(row) for row in data["steps"]]
+    else:
+        steps = make(int(data["seed"]), float(data["duration"]), float(data["deadline"]), data.get("weights"))
+    memory.player.start(memory, steps, time.monotonic())
+    return [asdict(step) for step in steps]
+
+
+def _stop_script(memory: Memory, request: Request, data: Any) -> dict[str, Any]:
+    memory.player.stop(memory)
     return {}

@@ -76,7 +76,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A callback that was tried once; `answer` is the HTTP status or the name of the error."""
+    """A callback that was tried once; `answer` is the HTTP status or the name of the error.
+
+    `lost`: a fault rule kept it back.
+    """
 
     seq: int
     at: float
@@ -197,13 +200,22 @@ class SandboxAdmin:
         }
         self._call("PUT", "outcomes", plain)
 
-    def add_fault(self, kind: str, *, times: int | None = 1, app: str | None = None, **action: Any) -> str:
-        """Something goes wrong with calls of `kind` (`*`: any), `times` times (None: until cleared). Returns its name.
+    def add_fault(
+        self, kind: str, *, times: int | None = 1, app: str | None = None, token: str | None = None, **action: Any
+    ) -> str:
+        """Something goes wrong with calls of `kind` (`*`: any) that name `app` and `token`, `times` times (None: until
+        cleared). Returns its name.
 
         The action's fields (see `sandbox.faults.Action`): status, headers, body, handled, delay, answer_delay,
-        drop_connection (before, after, middle), malformed, short_array.
+        drop_connection (before, after, middle), malformed, short_array, outcome, poison; for the kind `callback`
+        delay, drop_connection, forged, copies.
         """
-        return str(self._call("POST", "faults", {"kind": kind, "times": times, "app": app, "action": action})["name"])
+        rule = {"kind": kind, "times": times, "app": app, "token": token, "action": action}
+        return str(self._call("POST", "faults", rule)["name"])
+
+    def remove_fault(self, name: str) -> None:
+        """Take one fault rule away."""
+        self._call("DELETE", f"faults/{name}")
 
     def faults(self) -> list[dict[str, Any]]:
         """The rules in force, with how often each was `used`."""
@@ -212,6 +224,28 @@ class SandboxAdmin:
     def clear_faults(self) -> None:
         """Take all fault rules away."""
         self._call("DELETE", "faults")
+
+    def run_script(
+        self,
+        steps: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        seed: int = 0,
+        duration: float = 60.0,
+        deadline: float = 30.0,
+        weights: Mapping[str, float] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Have the sandbox play a fault script from now on, instead of the one before: these steps, or those that
+        `sandbox.script.make` makes of the seed. Returns the steps."""
+        made = {"seed": seed, "duration": duration, "deadline": deadline, "weights": weights}
+        return list(self._call("POST", "script", made if steps is None else {"steps": list(map(dict, steps))}))
+
+    def script(self) -> dict[str, Any]:
+        """How far the script is: `played` (counts by fault), `in_force` and `waiting` (how many steps)."""
+        return dict(self._call("GET", "script"))
+
+    def stop_script(self) -> None:
+        """End the script: its rules are taken away, its settings are what they were."""
+        self._call("DELETE", "script")
 
     def wait_until_idle(self, timeout: float = 10.0) -> None:
         """Wait until all that was accepted has taken effect; TimeoutError after `timeout` seconds."""

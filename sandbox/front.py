@@ -59,7 +59,7 @@ class Front:
             refusal = _prepare(call, prepare)
             if self._memory.settings.latency:
                 await asyncio.sleep(self._memory.settings.latency)
-            rule = self._memory.faults.take(kind, call.mobile_app_id)
+            rule = self._memory.faults.take(kind, call.mobile_app_id, [token for _, token in call.items])
             if rule is None:
                 return _response(self._handle(call, handler, refusal))
             return await self._play(
@@ -91,14 +91,16 @@ class Front:
     async def _play(self, action: Action, name: str, call: Incoming, handle: Callable[[], Answer]) -> Response:
         """The steps are those of `Action`."""
         await asyncio.sleep(action.delay)
-        if action.drop_connection == "before" or (action.status is not None and not action.handled):
+        status = 400 if action.poison and action.status is None else action.status
+        if action.drop_connection == "before" or (status is not None and not action.handled):
             dropped = action.drop_connection == "before"
             call.seq, call.at = self._memory.journal.next(), time.time()
-            self._note(call, None if dropped else action.status, name)
-            return Dropped(None) if dropped else _response(_stated(action))
+            self._note(call, None if dropped else status, name)
+            return Dropped(None) if dropped else _response(_stated(action, status))
+        call.outcome = action.outcome
         answer = handle()
-        if action.status is not None:
-            answer = _stated(action)
+        if status is not None:
+            answer = _stated(action, status)
         if action.short_array and isinstance(answer.body, list):
             answer.body = answer.body[:-1]
         await asyncio.sleep(action.answer_delay)
@@ -116,8 +118,8 @@ def _prepare(call: Incoming, prepare: Prepare | None) -> Answer | None:
     return None
 
 
-def _stated(action: Action) -> Answer:
-    return Answer(action.status or 500, action.body, dict(action.headers))
+def _stated(action: Action, status: int | None) -> Answer:
+    return Answer(status or 500, action.body, dict(action.headers))
 
 
 def _response(answer: Answer, body: bytes | None = None) -> Response:

@@ -60,7 +60,10 @@ class Event(NamedTuple):
 
 
 class Callback(NamedTuple):
-    """One attempt to deliver a callback; `answer` is the HTTP status, or the name of the error that lost it."""
+    """One attempt to deliver a callback; `answer` is the HTTP status, or the name of the error that lost it.
+
+    `lost`: a fault rule kept it back.
+    """
 
     seq: int
     at: float

@@ -7,6 +7,7 @@ from sandbox.cij.processing import Processing
 from sandbox.dataverse.tables import Table, new_tables
 from sandbox.faults import Faults
 from sandbox.journal import Journal
+from sandbox.player import Player
 from sandbox.settings import Settings
 
 
@@ -27,6 +28,7 @@ class Memory:
     tables: dict[str, Table] = field(default_factory=new_tables)
     journal: Journal = field(default_factory=Journal)
     faults: Faults = field(default_factory=Faults)
+    player: Player = field(default_factory=Player)
     # Access tokens of an older generation are refused: raising it revokes all that were given out.
     token_generation: int = 0
     cij: Processing = field(init=False)
@@ -43,7 +45,7 @@ class Memory:
         self.apps[mobile_app_id.lower()] = App(org_id.lower(), mobile_app_id.lower(), api_token)
 
     def dump(self) -> dict[str, Any]:
-        """What the snapshot holds: all but the fault rules, which belong to the test that made them."""
+        """What the snapshot holds: all but the fault rules and the script, which belong to the test that made them."""
         return {
             "settings": self.settings.as_json(),
             "apps": [list(app) for app in self.apps.values()],

@@ -138,6 +138,7 @@ def _server(memory: Memory, identity: Identity, context: ssl.SSLContext) -> tupl
 
 async def _tick(memory: Memory, sender: Sender) -> None:
     while True:
+        memory.player.play(memory, time.monotonic())
         memory.cij.work_off(time.time())
         sender.collect()
         await asyncio.sleep(TICK)

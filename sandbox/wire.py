@@ -14,7 +14,7 @@ class Incoming:
     """One call, its body read. `host` is the authority that the client addressed, e.g. `localhost:20443`.
 
     The handler fills `org_id`, `mobile_app_id` and `items` for the journal; `seq` and `at` are
-    the call's number and time in it.
+    the call's number and time in it. A fault rule sets `outcome`: what becomes of the registrations in it.
     """
 
     kind: str
@@ -30,6 +30,7 @@ class Incoming:
     mobile_app_id: str | None = None
     items: tuple[tuple[str | None, str | None], ...] = ()
     payload: Any = None
+    outcome: str | None = None
 
     @property
     def base_url(self) -> str:

@@ -128,7 +128,7 @@ def _register_one(memory: Memory, call: Incoming, headers: _Headers, row: Any) -
             device.platform,
             call_seq=call.seq,
             request_id=request_id if headers.tracked else None,
-            forced=None if valid else "ApiTokenNotValid",
+            forced=call.outcome if valid else "ApiTokenNotValid",
             callback_url=headers.callback_url,
             callback_headers=headers.callback_headers or None,
             api_token=device.api_token if headers.callback_url else None,

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import signal
 import sys
 import time
 from pathlib import Path
@@ -11,7 +10,8 @@ from rich.console import Console
 
 from sandbox.demo.drive import drive
 from sandbox.demo.report import Display, show
-from sandbox.demo.stack import ROOT, DemoError, Stack
+from sandbox.demo.stack import ROOT, Stack
+from sandbox.demo.terminal import run_on
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,21 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.phones < 1:
         parser.error("--phones must be at least 1")
-    # Like Ctrl-C: what we started is stopped on the way out.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    console = Console()
-    try:
-        with Stack(options.data.resolve(), options.port) as stack:
-            return _run(stack, console, options)
-    except DemoError as error:
-        console.print("[bold red]The demo could not be run.[/]")
-        console.print(f"{error}\nLogs: {options.data / 'up.log'}", highlight=False, soft_wrap=True, markup=False)
-        return 2
-    except KeyboardInterrupt:
-        console.print("Interrupted; everything is stopped.")
-        return 130
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    stack, console = Stack(options.data.resolve(), options.port), Console()
+    return run_on(stack, console, "demo", lambda: _run(stack, console, options))
 
 
 def _run(stack: Stack, console: Console, options: argparse.Namespace) -> int:

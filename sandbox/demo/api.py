@@ -9,7 +9,7 @@ import httpx2
 
 from sandbox.demo.stack import DemoError
 
-PATIENCE = 90.0  # seconds of trying again before a call is given up: a server may be on its way back
+PATIENCE = 90.0  # seconds of trying again before an operation is given up: a server may be on its way back
 CONCURRENCY = 24
 RETRIED = frozenset({429, 500, 502, 503, 504})
 LONGEST_WAIT = 3.0
@@ -20,15 +20,29 @@ class UnexpectedAnswerError(DemoError):
 
 
 class Api:
-    """`as_server` names users, the mobile key does not. Answers that say "later" and broken connections are retried."""
+    """`as_server` names users, the mobile key does not. Answers that say "later" and broken connections are retried.
+
+    A request is given up, and repeated, after `timeout` seconds. The moment that a method returns is when it was first
+    asked for, or with `from_answer` when it was answered: since then tokenhub is bound to it.
+    """
 
     def __init__(
-        self, url: str, *, server_key: str, mobile_key: str, transport: httpx2.AsyncBaseTransport | None = None
+        self,
+        url: str,
+        *,
+        server_key: str,
+        mobile_key: str,
+        timeout: float = 15.0,
+        patience: float = PATIENCE,
+        from_answer: bool = False,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         limits = httpx2.Limits(max_connections=CONCURRENCY, max_keepalive_connections=CONCURRENCY)
         self._client = httpx2.AsyncClient(
-            base_url=f"{url}/api/v1/", limits=limits, timeout=15, trust_env=False, transport=transport
+            base_url=f"{url}/api/v1/", limits=limits, timeout=timeout, trust_env=False, transport=transport
         )
+        self._patience = patience
+        self._from_answer = from_answer
         self._keys = {True: server_key, False: mobile_key}
         self._free = asyncio.Semaphore(CONCURRENCY)
         self.answers = 0
@@ -46,19 +60,19 @@ class Api:
         answer = await self._call("POST", "devices", {200, 201}, as_server=as_server, json=body)
         result = str(answer.json()["result"])
         self.results[result] += 1
-        return began, result
+        return self._moment(began), result
 
     async def sign_out(self, installation: str) -> float:
         """Sign out with the mobile key; return when."""
         began = time.time()
         await self._call("POST", f"devices/{installation}/sign-out", {200, 202, 204}, as_server=False)
-        return began
+        return self._moment(began)
 
     async def delete(self, installation: str) -> float:
         """Delete the installation with the mobile key; return when."""
         began = time.time()
         await self._call("DELETE", f"devices/{installation}", {200, 202, 204}, as_server=False)
-        return began
+        return self._moment(began)
 
     async def events(self, events: dict[str, Any] | list[dict[str, Any]]) -> None:
         """Report one event or several with the mobile key."""
@@ -69,11 +83,14 @@ class Api:
         answer = await self._call("GET", f"devices/{installation}", {200}, as_server=True)
         return str(answer.json()["registration"]["state"])
 
+    def _moment(self, began: float) -> float:
+        return time.time() if self._from_answer else began
+
     async def _call(
         self, method: str, path: str, expected: set[int], *, as_server: bool, json: Any = None
     ) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {self._keys[as_server]}"}
-        gives_up = time.monotonic() + PATIENCE
+        gives_up = time.monotonic() + self._patience
         wait = 0.2
         while True:
             answer: httpx2.Response | None = None
@@ -92,7 +109,7 @@ class Api:
                 if answer.status_code not in RETRIED:
                     raise UnexpectedAnswerError(f"{method} {path}: {trouble}")
             if time.monotonic() > gives_up:
-                raise UnexpectedAnswerError(f"{method} {path}: for {PATIENCE:.0f} s: {trouble}")
+                raise UnexpectedAnswerError(f"{method} {path}: for {self._patience:.0f} s: {trouble}")
             self.retries += 1
             await asyncio.sleep(_asked_for(answer) or wait)
             wait = min(LONGEST_WAIT, wait * 2)

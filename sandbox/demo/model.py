@@ -33,11 +33,12 @@ class Device:
 
 @dataclass(slots=True)
 class Episode:
-    """A time during which a pair was wanted; `until` None: it still is."""
+    """A time during which a pair was wanted; `until` None: it still is. `posted`: a phone's post began it."""
 
     pair: Pair
     since: float
     until: float | None = None
+    posted: bool = True
 
 
 class Model:
@@ -87,6 +88,10 @@ class Model:
         self.devices[installation].retired = True
         self._refresh({installation}, at)
 
+    def look_again(self, at: float) -> None:
+        """Dataverse's records have changed."""
+        self._refresh(set(self.devices), at, posted=False)
+
     def event(self, installation: str, tracking_id: str | None) -> None:
         """An opened notification was reported: relayed, unless it was a test send or nobody consents to tracking."""
         device = self.devices[installation]
@@ -123,7 +128,7 @@ class Model:
         record_id = self._directory.find(user.email, user.phone).record_id
         return (record_id, device.token) if record_id and user.push_consent else None
 
-    def _refresh(self, installations: set[str], at: float) -> None:
+    def _refresh(self, installations: set[str], at: float, *, posted: bool = True) -> None:
         """Bring the wanted pairs up to date with what has changed of these installations."""
         changed: set[Pair] = set()
         for installation in installations:
@@ -135,7 +140,7 @@ class Model:
                     changed.add(pair)
         for pair in changed:
             if self._wanted_by[pair] and pair not in self._open:
-                self._open[pair] = Episode(pair, at)
+                self._open[pair] = Episode(pair, at, posted=posted)
                 self.episodes.append(self._open[pair])
             elif not self._wanted_by[pair] and pair in self._open:
                 self._open.pop(pair).until = at

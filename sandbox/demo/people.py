@@ -56,6 +56,20 @@ class Directory:
                 self._active[table, key, value.casefold()].append(record_id)
         return record_id
 
+    def merge(self, loser_id: str, master_id: str) -> list[dict[str, Any]]:
+        """Merge one contact into another, which takes its e-mail address and phone number over. Returns both rows."""
+        rows = {row["contactid"]: row for row in self.rows[CONTACTS]}
+        loser, master = rows[loser_id], rows[master_id]
+        for key, column in (("email", "emailaddress1"), ("phone", "mobilephone")):
+            if value := loser[column]:
+                if old := master[column]:
+                    self._active[CONTACTS, key, old.casefold()].remove(master_id)
+                master[column] = value
+                found = self._active[CONTACTS, key, value.casefold()]
+                found[found.index(loser_id)] = master_id
+        loser |= {"statecode": 1, "merged": True, "_masterid_value": master_id}
+        return [loser, master]
+
     def find(self, email: str | None, phone: str | None) -> Match:
         """Table by table, e-mail before phone; the first that has any active record decides, several are ambiguous."""
         for table, *_ in TABLES:
@@ -121,6 +135,11 @@ class Population:
         person = self._person()
         self.directory.add(CONTACTS, email=person.email, phone=e164(person.phone or ""))
         return Person(person.user_id, person.email, None), Person(f"{person.user_id}-b", None, person.phone)
+
+    def contact(self) -> tuple[Person, str]:
+        """Somebody who is one contact, found by e-mail; and that contact's id."""
+        person = self._person()
+        return person, self.directory.add(CONTACTS, email=person.email)
 
     def _with_records(self, kind: str) -> Person:
         person = self._person()

@@ -101,14 +101,13 @@ def show(console: Console, run: Run, log: Path) -> None:
         console.print(f"[bold green]Everything agrees[/] after {run.total:.1f} s.", highlight=False)
         return
     console.print("[bold red]Not everything agrees.[/]", highlight=False)
-    for line in differences(run):
+    for line in differences(run.comparison, run.handovers.violations, run.surprises):
         console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"  Logs: {log}", highlight=False, soft_wrap=True)
 
 
-def differences(run: Run) -> list[str]:
+def differences(found: Comparison, violations: Sequence[str], surprises: Sequence[str]) -> list[str]:
     """What differs, in plain words: some examples of each kind."""
-    found = run.comparison
     groups: dict[str, list[str]] = {
         "missing registration": sorted(map(_pair, found.missing)),
         "ghost (held, but must not be)": sorted(map(_pair, found.ghosts)),
@@ -118,8 +117,8 @@ def differences(run: Run) -> list[str]:
             f"{name}: expected {expected}, found {state}"
             for name, (expected, state) in sorted((found.states or {}).items())
         ],
-        "token that two owners held at once": [_end(token) for token in run.handovers.violations],
-        "surprising answer": list(run.surprises),
+        "token that two owners held at once": [_end(token) for token in violations],
+        "surprising answer": list(surprises),
     }
     lines = []
     for name, items in groups.items():

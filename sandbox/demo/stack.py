@@ -49,12 +49,16 @@ class Details:
 
 
 class Stack:
-    """Use as a context manager: what it started is stopped at the end, however that comes."""
+    """Use as a context manager: what it started is stopped at the end, however that comes.
 
-    def __init__(self, data: Path, port: int) -> None:
+    `environment` is added to ours.
+    """
+
+    def __init__(self, data: Path, port: int, environment: Mapping[str, str] | None = None) -> None:
         self.data = data
         self.log = data / "up.log"
         self._port = port
+        self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -63,7 +67,8 @@ class Stack:
         command = [*_end_with_parent(), sys.executable, *words]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, env=_environment(os.environ),
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT,
+                env=_environment(os.environ) | self._environment,
                 # A Ctrl-C at the terminal is ours alone: we end it in our own time.
                 start_new_session=True,
             )  # fmt: skip
@@ -81,6 +86,13 @@ class Stack:
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+    @property
+    def pid(self) -> int:
+        """The process number of `up`."""
+        if self._process is None:
+            raise StackError("the stack was not started")
+        return self._process.pid
 
     def check(self) -> None:
         """StackError where `up` is no longer running."""

@@ -94,6 +94,39 @@ def test_the_other_documented_name_of_the_header_can_be_the_one(
     assert [path for path, _, _ in receiver.received] == ["/other"]
 
 
+def test_a_callback_can_be_lost_late_doubled_and_preceded_by_a_forged_one(
+    push: Push, admin: SandboxAdmin, receiver: Receiver
+) -> None:
+    for name, fault in (
+        ("lost", {"drop_connection": "before"}),
+        ("late", {"delay": 0.5}),
+        ("doubled", {"copies": 2}),
+        ("forged", {"forged": True}),
+    ):
+        admin.add_fault("callback", token=name, **fault)
+        headers = {"x-ms-callback-url-headers": json.dumps({"X-Secret": name})}
+        url = f"{receiver.url}/{name}"
+        push.post("devices", push.device(name), {"x-ms-callback-url": url, **headers})
+    began = time.time()
+    callbacks = tried(admin, 6)
+    assert sorted(callback.answer for callback in callbacks if callback.answer != 202) == ["lost"]
+    [late] = [callback for callback in callbacks if callback.url.endswith("late")]
+    assert late.at - began > 0.4
+    posted = [(path, sent.get("x-secret"), body["Status"]) for path, sent, body in receiver.received]
+    assert sorted(path for path, _, _ in posted) == ["/doubled", "/doubled", "/forged", "/forged", "/late"]
+    # The forger does not know the secret headers, and the true one follows.
+    assert [row for row in posted if row[0] == "/forged"] == [
+        ("/forged", None, "Failed"),
+        ("/forged", "forged", "Success"),
+    ]
+    key = push.api_token.encode()
+    signed = [
+        hmac.new(key, f"{receiver.url}{path}".encode(), hashlib.sha256).hexdigest() == body["Signature"]
+        for path, sent, body in receiver.received
+    ]
+    assert signed.count(False) == 1
+
+
 @pytest.mark.parametrize("value", ["x", "[]", '{"a": 1}'])
 def test_headers_that_are_no_dictionary_of_strings_are_refused(push: Push, value: str) -> None:
     headers = {"x-ms-callback-url": "http://127.0.0.1:9/", "x-ms-callback-url-headers": value}

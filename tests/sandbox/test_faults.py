@@ -78,3 +78,37 @@ def test_a_rule_that_makes_no_sense_is_refused(admin: SandboxAdmin) -> None:
         admin.add_fault("register", explode=True)
     with pytest.raises(ValueError, match="drop_connection is one of"):
         admin.add_fault("register", drop_connection="sometimes")
+    with pytest.raises(ValueError, match="an outcome is one of"):
+        admin.add_fault("register", outcome="Perhaps")
+
+
+def test_what_becomes_of_the_registrations_of_one_call_can_be_said(push: Push, admin: SandboxAdmin) -> None:
+    admin.add_fault("register_batch", outcome="FailedToStoreDevice")
+    failed = push.register(push.device("a"), push.device("b"))
+    passed = push.register(push.device("c"))
+    admin.add_fault("register_batch", outcome="PendingStored")
+    pending = push.register(push.device("d"))
+    admin.wait_until_idle()
+    failure = ("Failed", "FailedToStoreDevice")
+    assert push.ask(*failed, *passed, *pending) == [failure, failure, ("Success", None), ("Pending", None)]
+    assert {token for _, token in push.held()} == {"c", "d"}
+
+
+def test_one_poison_item_has_every_batch_refused_that_it_is_in(push: Push, admin: SandboxAdmin) -> None:
+    admin.add_fault("register_batch", times=None, poison=True)
+    good, bad, other = push.device("good"), push.device("bad"), push.device("other")
+    answers = [push.post("devices/batch", batch) for batch in ([good, bad], [good], [bad], [other, bad], [other])]
+    assert [answer.status_code for answer in answers] == [400, 202, 400, 400, 202]
+    [rule] = admin.faults()
+    assert (rule["token"], rule["used"]) == ("bad", 3)
+
+
+def test_a_rule_can_be_for_one_token_and_can_be_taken_away(push: Push, admin: SandboxAdmin) -> None:
+    name = admin.add_fault("*", times=None, token="bad", status=503)
+    admin.add_fault("register", times=None, poison=True, token="worse")
+    answers = [push.post("devices", push.device(token)).status_code for token in ("bad", "worse", "good")]
+    assert answers == [503, 400, 202]
+    admin.remove_fault(name)
+    assert push.post("devices", push.device("bad")).status_code == 202
+    with pytest.raises(ValueError, match="no such rule"):
+        admin.remove_fault(name)

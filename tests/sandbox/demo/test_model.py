@@ -10,7 +10,7 @@ class Household:
     """Anna and Bert, whom Dataverse knows, and a phone."""
 
     def __init__(self) -> None:
-        directory = Population(1).directory
+        self.directory = directory = Population(1).directory
         self.anna_id = directory.add(CONTACTS, email="anna@x.y")
         self.bert_id = directory.add(CONTACTS, email="bert@x.y", phone="+4930123456")
         directory.add(CONTACTS, email="twice@x.y")
@@ -131,3 +131,13 @@ def test_events_are_relayed_unless_they_are_tests_or_nobody_consents(home: House
     home.model.event("p", "private")
     assert home.model.events == {"of-nobody": "t", "of-anna": "t2"}
     assert home.model.events_reported == 4
+
+
+def test_a_merged_contact_moves_the_pair_though_nobody_posted(home: Household) -> None:
+    home.launch(home.anna)
+    master = home.directory.add(CONTACTS, email="master@x.y")
+    home.directory.merge(home.anna_id, master)
+    home.model.look_again(home.tick())
+    assert home.model.held() == {(master, "t")}
+    assert home.spans() == [(home.anna_id, "t", 1, 2), (master, "t", 2, None)]
+    assert [episode.posted for episode in home.model.episodes] == [True, False]

@@ -67,3 +67,14 @@ def test_the_same_seed_makes_the_same_people() -> None:
     people = [[population.known() for _ in range(30)] for population in (one, same, other)]
     assert people[0] == people[1] != people[2]
     assert one.directory.rows == same.directory.rows
+
+
+def test_a_merged_contact_is_found_as_its_master_and_by_the_masters_own_address_no_more(directory: Directory) -> None:
+    loser = directory.add(CONTACTS, email="a@x.y", phone="+491")
+    master = directory.add(CONTACTS, email="m@x.y")
+    rows = directory.merge(loser, master)
+    assert directory.find("a@x.y", None) == directory.find(None, "+491") == Match("mapped", master)
+    assert directory.find("m@x.y", None) == Match("not_found")
+    by_id = {row["contactid"]: row for row in rows}
+    assert (by_id[loser]["statecode"], by_id[loser]["merged"], by_id[loser]["_masterid_value"]) == (1, True, master)
+    assert (by_id[master]["emailaddress1"], by_id[master]["mobilephone"]) == ("a@x.y", "+491")

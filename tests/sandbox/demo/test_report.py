@@ -55,6 +55,10 @@ def printed(run: Run) -> str:
     return out.getvalue()
 
 
+def told(run: Run) -> list[str]:
+    return differences(run.comparison, run.handovers.violations, run.surprises)
+
+
 def test_agreement_is_said_and_counted(run: Run) -> None:
     text = printed(run)
     assert run.agrees
@@ -81,18 +85,18 @@ def test_two_owners_at_once_and_surprises_are_disagreements_too(run: Run) -> Non
     surprised = dataclasses.replace(run, surprises=["p: a repeated launch was updated"])
     assert not owners.agrees
     assert not surprised.agrees
-    assert differences(owners) == ["token that two owners held at once: …456789"]
-    assert differences(surprised) == ["surprising answer: p: a repeated launch was updated"]
+    assert told(owners) == ["token that two owners held at once: …456789"]
+    assert told(surprised) == ["surprising answer: p: a repeated launch was updated"]
 
 
 def test_of_many_differences_some_are_shown(run: Run) -> None:
-    lines = differences(differing(run, events_missing={f"event-{number:02}" for number in range(25)}))
+    lines = told(differing(run, events_missing={f"event-{number:02}" for number in range(25)}))
     assert len(lines) == 11
     assert lines[-1] == "event not relayed: … and 15 more"
 
 
 def test_states_that_were_never_compared_are_mentioned(run: Run) -> None:
-    assert "were not compared" in differences(differing(run, states=None))[-1]
+    assert "were not compared" in told(differing(run, states=None))[-1]
 
 
 @pytest.mark.parametrize("terminal", [True, False])
