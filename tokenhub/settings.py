@@ -203,6 +203,7 @@ TOKENHUB_PENDING_LIMIT = timedelta(hours=env.float("TOKENHUB_PENDING_LIMIT_HOURS
 TOKENHUB_DRY_RUN_WAVE = env.int("TOKENHUB_DRY_RUN_WAVE", 20)
 TOKENHUB_RECONFIRM_AFTER = timedelta(days=env.float("TOKENHUB_RECONFIRM_DAYS", 30.0))
 TOKENHUB_MAPPING_RECHECK = timedelta(hours=env.float("TOKENHUB_MAPPING_RECHECK_HOURS", 24.0))
+TOKENHUB_CHANGES_PERIOD = timedelta(minutes=env.float("TOKENHUB_CHANGES_MINUTES", 10.0))
 # A re-check that would lose so many mappings at once changes nothing and pauses the environment.
 TOKENHUB_MAPPING_LOSS_MIN = env.int("TOKENHUB_MAPPING_LOSS_MIN", 10)
 TOKENHUB_MAPPING_LOSS_RATIO = env.float("TOKENHUB_MAPPING_LOSS_RATIO", 0.5)

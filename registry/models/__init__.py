@@ -3,10 +3,11 @@
 from registry.models.apps import ApiKey, DataverseEnvironment, MobileApp, Pause
 from registry.models.devices import Device, MobileUser
 from registry.models.events import InteractionEvent
-from registry.models.sync import DataverseMapping, Registration
+from registry.models.sync import ChangeFeed, DataverseMapping, Registration
 
 __all__ = [
     "ApiKey",
+    "ChangeFeed",
     "DataverseEnvironment",
     "DataverseMapping",
     "Device",
