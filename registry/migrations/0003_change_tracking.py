@@ -35,7 +35,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='mobileuser',
-            index=models.Index(django.db.models.functions.text.Lower('email'), condition=models.Q(('email', ''), _negated=True), name='mobileuser_email'),
+            index=models.Index(django.db.models.functions.text.Lower('email'), name='mobileuser_email'),
         ),
         migrations.AddIndex(
             model_name='mobileuser',
@@ -50,4 +50,6 @@ class Migration(migrations.Migration):
             model_name='changefeed',
             constraint=models.UniqueConstraint(fields=('environment', 'table'), name='changefeed_table_unique'),
         ),
+        # Without statistics of the new expression PostgreSQL would read the whole table instead of the index.
+        migrations.RunSQL('ANALYZE registry_mobileuser', migrations.RunSQL.noop),
     ]

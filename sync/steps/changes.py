@@ -58,10 +58,13 @@ WHERE user_id IN (
 _LOOK_UP = """
 UPDATE registry_dataversemapping SET due_at = now(), claim_no = claim_no + 1
 WHERE user_id IN (
-    SELECT m.user_id FROM registry_mobileuser u
-    JOIN registry_mobileapp a ON a.id = u.app_id JOIN registry_dataversemapping m ON m.user_id = u.id
-    WHERE (u.email <> '' AND lower(u.email) = ANY(%(emails)s) OR u.phone <> '' AND u.phone = ANY(%(phones)s))
-        AND m.state IN ('not_found', 'ambiguous') AND m.due_at > now() AND a.dataverse_id = %(environment)s
+    SELECT m.user_id FROM registry_dataversemapping m
+    JOIN registry_mobileuser u ON u.id = m.user_id JOIN registry_mobileapp a ON a.id = u.app_id
+    WHERE m.user_id IN (
+        SELECT id FROM registry_mobileuser WHERE lower(email) = ANY(%(emails)s)
+        UNION ALL
+        SELECT id FROM registry_mobileuser WHERE phone = ANY(%(phones)s) AND phone <> ''
+    ) AND m.state IN ('not_found', 'ambiguous') AND m.due_at > now() AND a.dataverse_id = %(environment)s
     ORDER BY m.user_id
     FOR UPDATE OF m
 )
