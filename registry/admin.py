@@ -45,12 +45,18 @@ class MobileAppAdmin(admin.ModelAdmin[models.MobileApp]):
 
 @admin.register(models.DataverseEnvironment)
 class DataverseEnvironmentAdmin(admin.ModelAdmin[models.DataverseEnvironment]):
-    list_display = ("name", "url", "tenant")
+    list_display = ("name", "url", "tenant", "change_tracking")
     exclude = ("client_secret",)
     readonly_fields = ("url", "authority")  # the secret travels there: checked when made
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
+
+
+@admin.register(models.ChangeFeed)
+class ChangeFeedAdmin(ReadOnlyAdmin):
+    list_display = ("environment", "table", "started_at", "completed_at", "checked_at", "due_at", "detail")
+    list_select_related = ("environment",)
 
 
 @admin.register(models.ApiKey)

@@ -165,7 +165,7 @@ class SandboxAdmin:
 
     def calls(self, kind: str | None = None, after: int = 0) -> list[Call]:
         """The calls after a sequence number. Kinds: register, register_batch, status, cleanup, cleanup_batch, event,
-        query, who_am_i, token, discovery."""
+        query, changes, who_am_i, token, discovery."""
         rows = self._pages("calls", kind, after)
         return [Call(*[*row[:6], tuple((user, token) for user, token in row[6]), row[7]]) for row in rows]
 

@@ -6,7 +6,7 @@ from starlette.routing import Route
 from sandbox import admin
 from sandbox.cij import handlers as cij
 from sandbox.cij.validation import parse
-from sandbox.dataverse.handlers import Dataverse
+from sandbox.dataverse.handlers import Dataverse, classify
 from sandbox.entra import Entra
 from sandbox.front import Front
 from sandbox.identity import Identity
@@ -34,7 +34,7 @@ def build(memory: Memory, identity: Identity) -> Starlette:
     routes = [
         *[Route(path, front.endpoint(kind, handler, parse), methods=["POST"]) for path, kind, handler in push],
         Route("/api/data/v9.2/WhoAmI", front.endpoint("who_am_i", dataverse.who_am_i), methods=["GET"]),
-        Route("/api/data/v9.2/{segment}", front.endpoint("query", dataverse.read), methods=["GET"]),
+        Route("/api/data/v9.2/{segment}", front.endpoint("query", dataverse.read, classify), methods=["GET"]),
         Route(discovery, front.endpoint("discovery", entra.discovery), methods=["GET"]),
         Route("/{tenant}/oauth2/v2.0/token", front.endpoint("token", entra.token), methods=["POST"]),
         *admin.routes(memory, identity),

@@ -45,7 +45,7 @@ class Front:
         self._memory = memory
 
     def endpoint(self, kind: str, handler: Handler, prepare: Prepare | None = None) -> Endpoint:
-        """An endpoint for calls of `kind`. `prepare` reads the body before a fault rule is chosen by app."""
+        """An endpoint for calls of `kind`. `prepare` reads the call before a fault rule is chosen by app and kind."""
 
         async def endpoint(request: Request) -> Response:
             try:
@@ -59,7 +59,7 @@ class Front:
             refusal = _prepare(call, prepare)
             if self._memory.settings.latency:
                 await asyncio.sleep(self._memory.settings.latency)
-            rule = self._memory.faults.take(kind, call.mobile_app_id, [token for _, token in call.items])
+            rule = self._memory.faults.take(call.kind, call.mobile_app_id, [token for _, token in call.items])
             if rule is None:
                 return _response(self._handle(call, handler, refusal))
             return await self._play(

@@ -1,9 +1,10 @@
 """Everything the sandbox knows, in one place, and how it is written down and read again."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from sandbox.cij.processing import Processing
+from sandbox.dataverse.changes import ChangeLog
 from sandbox.dataverse.tables import Table, new_tables
 from sandbox.faults import Faults
 from sandbox.journal import Journal
@@ -50,6 +51,7 @@ class Memory:
             "settings": self.settings.as_json(),
             "apps": [list(app) for app in self.apps.values()],
             "tables": {name: list(table.rows.values()) for name, table in self.tables.items()},
+            "changes": {name: asdict(table.log) for name, table in self.tables.items()},
             "journal": self.journal.dump(),
             "token_generation": self.token_generation,
             "cij": self.cij.dump(),
@@ -62,6 +64,8 @@ class Memory:
             self.put_app(org_id, mobile_app_id, api_token)
         for name, rows in data["tables"].items():
             self.tables[name].put(rows)
+        for name, log in data.get("changes", {}).items():
+            self.tables[name].log = ChangeLog(**log)
         self.journal.load(data["journal"])
         self.token_generation = int(data["token_generation"])
         self.cij.load(data["cij"])

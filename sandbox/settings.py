@@ -12,6 +12,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "unauthorized_registration": ("pending", "refuse", "fail"),
     "unauthorized_cleanup": ("refuse", "accept"),
     "failure_reason_style": ("code", "blanks", "sentence"),
+    "change_tracking": ("on", "ignored", "refused", "denied"),
 }
 
 
@@ -30,6 +31,9 @@ class Settings:
       is answered with 400 (`refuse`), or fails with ApiTokenNotValid (`fail`).
     - `unauthorized_cleanup`: 400 (`refuse`), or 202 and nothing happens (`accept`).
     - `failure_reason_style`: the reason as a plain code, with the documentation's stray blanks, or as a sentence.
+    - `change_tracking`: of Dataverse's tables: switched on; or off, and the preference ignored or the request refused
+      with 400; or the reader may not read the whole organisation (`denied`, 403).
+    - `delta_lifetime`: how long the link that asks for changes is good for.
     """
 
     processing_delay: float = 0.5
@@ -44,6 +48,8 @@ class Settings:
     unauthorized_registration: str = "pending"
     unauthorized_cleanup: str = "refuse"
     failure_reason_style: str = "code"
+    change_tracking: str = "on"
+    delta_lifetime: float = 7 * 86400.0
 
     def changed(self, changes: dict[str, Any]) -> "Settings":
         """A copy with `changes` applied; ValueError names the first setting that is unknown or has a bad value."""

@@ -1,7 +1,7 @@
 """What became of records that users are mapped to: active, merged, qualified, deactivated or gone.
 
-Sources: MicrosoftDocs, contact and lead table reference. Of two merged contacts one is deactivated and names its
-master. A qualified lead names its parent contact, and a contact that was made of a lead names the lead.
+Sources: MicrosoftDocs, contact and lead table reference. Of two merged contacts or leads one is deactivated and names
+its master. A qualified lead names its parent contact, and a contact that was made of a lead names the lead.
 """
 
 import uuid
@@ -16,7 +16,7 @@ from sync.clients.errors import Unavailable
 MAX_HOPS = 5  # merges of merges; a longer chain, or a ring, leads nowhere
 COLUMNS = {
     DataverseTable.CONTACT: ["statecode", "merged", "_masterid_value"],
-    DataverseTable.LEAD: ["statecode", "_parentcontactid_value"],
+    DataverseTable.LEAD: ["statecode", "merged", "_masterid_value", "_parentcontactid_value"],
     DataverseTable.PROFILE: [],
 }
 OPEN, QUALIFIED = 0, 1  # of `statecode`; 0 is active in every table
@@ -78,24 +78,33 @@ def end_of(start: Ref, known: Mapping[Ref, Standing]) -> Ref | str:
 
 def standing(table: str, row: Row, match: Collection[str], made: Collection[uuid.UUID] = ()) -> Standing:
     """What a row says. `made`: the active contacts that name the lead as their origin."""
-    if table == DataverseTable.PROFILE:
+    if is_active(table, row):
         return ACTIVE
+    if table == DataverseTable.LEAD and row["statecode"] == QUALIFIED:
+        return _qualified(row, match, made)
+    if row.get("merged") is True and (master := _guid(row, "_masterid_value")):
+        return Standing(leads_to=Ref(table, master))
+    return Standing("was deactivated" if table == DataverseTable.CONTACT else "was disqualified")
+
+
+def is_active(table: str, row: Row) -> bool:
+    """Whether a row says that its record is active; a profile that is there is. Raises Unavailable where it does not
+    say."""
+    if table == DataverseTable.PROFILE:
+        return True
     state = row.get("statecode")
     if type(state) is not int:
         raise Unavailable("the answer holds a record without statecode")
-    if state == OPEN:
-        return ACTIVE
-    if table == DataverseTable.CONTACT:
-        master = _guid(row, "_masterid_value") if row.get("merged") is True else None
-        return Standing(leads_to=Ref(table, master)) if master else Standing("was deactivated")
-    if state != QUALIFIED:
-        return Standing("was disqualified")
+    return state == OPEN
+
+
+def _qualified(row: Row, match: Collection[str], made: Collection[uuid.UUID]) -> Standing:
     if DataverseTable.CONTACT not in match:
         return Standing("was qualified, and this app does not look for contacts")
     contact = next(iter(made)) if len(made) == 1 else _guid(row, "_parentcontactid_value")
-    return (
-        Standing(leads_to=Ref(DataverseTable.CONTACT, contact)) if contact else Standing("was qualified to no contact")
-    )
+    if contact is None:
+        return Standing("was qualified to no contact")
+    return Standing(leads_to=Ref(DataverseTable.CONTACT, contact))
 
 
 def _made_from(

@@ -14,12 +14,12 @@ import redis
 from celery import shared_task
 from kombu.exceptions import OperationalError as BrokerError
 
-from registry.models import DataverseMapping, InteractionEvent, MobileApp, Registration
+from registry.models import ChangeFeed, DataverseMapping, InteractionEvent, MobileApp, Registration
 from registry.services import clock
 from registry.states import Step
 from sync import connect
 from sync.outbox import next_due
-from sync.steps import cleanup, confirm, map, plan, push, recheck, relay  # noqa: A004 named as the step is
+from sync.steps import changes, cleanup, confirm, map, plan, push, recheck, relay  # noqa: A004 named as the step is
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +123,7 @@ STEPS: dict[str, Callable[[], int]] = {
     "plan": plan.run_batch,
     "map": _each_app(map.run_batch),
     "recheck": _each_app(recheck.run_batch),
+    "changes": _each_app(changes.run_batch),
     "push": _each_app(push.run_batch),
     "confirm": _each_app(confirm.run_batch),
     "cleanup": _each_app(cleanup.run_batch),
@@ -132,6 +133,7 @@ FOLLOWERS: dict[str, tuple[str, ...]] = {
     "plan": ("cleanup", "push"),
     "map": ("plan",),
     "recheck": ("map", "plan"),
+    "changes": ("recheck", "map"),
     "push": ("confirm",),
     "confirm": ("cleanup", "push"),
     "cleanup": ("push", "confirm"),
@@ -141,6 +143,7 @@ DUE: dict[str, Callable[[], Any]] = {
     "plan": lambda: None,
     "map": lambda: next_due(DataverseMapping.objects.all()),
     "recheck": lambda: None,
+    "changes": lambda: next_due(ChangeFeed.objects.filter(environment__change_tracking=True)),
     "push": lambda: next_due(Registration.objects.filter(step=Step.PUSH)),
     "confirm": lambda: next_due(Registration.objects.filter(step=Step.CONFIRM)),
     "cleanup": lambda: next_due(Registration.objects.filter(step=Step.CLEANUP)),

@@ -216,6 +216,7 @@ TOKENHUB_SHARED_WINDOW = timedelta(days=env.float("TOKENHUB_SHARED_WINDOW_DAYS",
 TOKENHUB_SHARED_HOLD = timedelta(hours=env.float("TOKENHUB_SHARED_HOLD_HOURS", 24.0))
 TOKENHUB_ROLLING_CHECK = timedelta(hours=env.float("TOKENHUB_ROLLING_CHECK_HOURS", 24.0))
 TOKENHUB_MAPPING_RECHECK = timedelta(hours=env.float("TOKENHUB_MAPPING_RECHECK_HOURS", 24.0))
+TOKENHUB_CHANGES_PERIOD = timedelta(minutes=env.float("TOKENHUB_CHANGES_MINUTES", 10.0))
 # A re-check that would lose so many mappings at once changes nothing and pauses the environment.
 TOKENHUB_MAPPING_LOSS_MIN = env.int("TOKENHUB_MAPPING_LOSS_MIN", 10)
 TOKENHUB_MAPPING_LOSS_RATIO = env.float("TOKENHUB_MAPPING_LOSS_RATIO", 0.5)

@@ -3,11 +3,12 @@
 from registry.models.apps import ApiKey, DataverseEnvironment, MobileApp, Pause
 from registry.models.devices import Device, MobileUser
 from registry.models.events import InteractionEvent
-from registry.models.sync import AT_REST, DataverseMapping, Registration, RollingCheck
+from registry.models.sync import AT_REST, ChangeFeed, DataverseMapping, Registration, RollingCheck
 
 __all__ = [
     "AT_REST",
     "ApiKey",
+    "ChangeFeed",
     "DataverseEnvironment",
     "DataverseMapping",
     "Device",

@@ -29,6 +29,12 @@ class DataverseEnvironment(models.Model):
     # The columns of a profile depend on how the customer unified their data.
     profile_email_column = models.CharField(max_length=128, default="msdynci_email")
     profile_phone_column = models.CharField(max_length=128, default="msdynci_phone")
+    change_tracking = models.BooleanField(
+        default=False,
+        help_text="Read the changes of contacts, leads and profiles every few minutes. The application user needs the "
+        "privilege to read these tables of the whole organisation, and each table its property Track changes (Power "
+        "Apps: Tables, Properties, Advanced options). Its change feed tells what is missing.",
+    )
     # Set where a person resumes a pause for lost mappings; cleared by the first re-check that loses few.
     losses_accepted_until = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

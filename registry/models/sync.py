@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Now
 
-from registry.models.apps import MobileApp
+from registry.models.apps import DataverseEnvironment, MobileApp
 from registry.models.devices import Device, MobileUser
 from registry.states import DataverseTable, MappingState, MatchKey, Platform, RegistrationState, Step
 
@@ -39,6 +39,33 @@ class DataverseMapping(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id}: {self.state}"
+
+
+class ChangeFeed(models.Model):
+    """How far the changes of one table of a Dataverse environment are read.
+
+    `link` is Dataverse's own, unmodified: to the next page, or to what changes from now on; empty before the first
+    page. A claim pushes `due_at` past the lease and raises `claim_no`.
+    """
+
+    environment = models.ForeignKey(DataverseEnvironment, models.CASCADE, related_name="change_feeds", db_index=False)
+    table = models.CharField(max_length=8, choices=DataverseTable)
+    link = models.TextField(blank=True, default="")
+    due_at = models.DateTimeField(db_default=Now())
+    claim_no = models.BigIntegerField(default=0, editable=False)
+    started_at = models.DateTimeField(null=True, blank=True, help_text="When the reading of all records began")
+    completed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When all records were read; changes are followed since it began"
+    )
+    checked_at = models.DateTimeField(null=True, blank=True, help_text="When the last page came")
+    detail = models.TextField(blank=True, default="", help_text="Why the last page did not come")
+
+    class Meta:
+        verbose_name = "change feed"
+        constraints = [models.UniqueConstraint(fields=["environment", "table"], name="changefeed_table_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.environment_id}: {self.table}"
 
 
 # Where a registration may stay for ever.

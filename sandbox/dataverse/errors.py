@@ -7,6 +7,8 @@ NO_SUCH_SEGMENT = "0x8006088a"
 NOT_FOUND = "0x80040217"
 TOO_MANY_CONDITIONS = "0x8004430C"
 NOT_AUTHENTICATED = "0x80040275"
+PRIVILEGE_DENIED = "0x80040220"
+EXPIRED_VERSION_STAMP = "0x80044352"
 
 
 def error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> RefusedError:

@@ -1,4 +1,4 @@
-"""The calls of Dataverse's Web API: a query over one table, one row by its id, and WhoAmI."""
+"""The calls of Dataverse's Web API: a query over one table, its changes, one row by its id, and WhoAmI."""
 
 import base64
 import binascii
@@ -7,7 +7,7 @@ import re
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-from sandbox.dataverse import errors, odata
+from sandbox.dataverse import changes, errors, odata
 from sandbox.dataverse.tables import Table
 from sandbox.entra import Entra
 from sandbox.identity import Identity
@@ -21,6 +21,7 @@ MAX_URL = 32768
 _ONE = re.compile(r"(\w+)\(([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})\)")
 _MAX_PAGE_SIZE = re.compile(r"odata\.maxpagesize\s*=\s*(\d+)")
 _HEADERS = {"OData-Version": "4.0"}
+_TRACK = "odata.track-changes"
 
 
 class Dataverse:
@@ -44,6 +45,8 @@ class Dataverse:
         """GET /api/data/v9.2/{set} or /api/data/v9.2/{set}({id})."""
         self._admit(memory, call)
         segment = call.params["segment"]
+        if call.kind == "changes" and memory.settings.change_tracking != "ignored":
+            return _changes(memory, call, _table(memory, segment), segment)
         options = _options(call)
         if match := _ONE.fullmatch(segment):
             return _one(call, _table(memory, match[1]), match[1], match[2].lower(), options)
@@ -66,10 +69,19 @@ class Dataverse:
                 raise errors.bad_query(f"The header {name} must be 4.0.")
 
 
+def classify(call: Incoming) -> None:
+    """Tell a reading of changes from other queries: asked for by a preference at first, by a delta link later."""
+    options = dict(parse_qsl(call.query, keep_blank_values=True))
+    if _TRACK in call.headers.get("prefer", "") or "$deltatoken" in options:
+        call.kind = "changes"
+
+
+def _metadata(call: Incoming, context: str) -> str:
+    return f"{call.base_url}/api/data/v9.2/$metadata#{context}"
+
+
 def _ok(call: Incoming, context: str, content: dict[str, Any]) -> Answer:
-    return Answer(
-        200, {"@odata.context": f"{call.base_url}/api/data/v9.2/$metadata#{context}", **content}, dict(_HEADERS)
-    )
+    return Answer(200, {"@odata.context": _metadata(call, context), **content}, dict(_HEADERS))
 
 
 def _table(memory: Memory, name: str) -> Table:
@@ -82,8 +94,11 @@ def _table(memory: Memory, name: str) -> Table:
 def _options(call: Incoming) -> dict[str, str]:
     # parse_qsl reads `+` as a blank, as Microsoft's side does: a phone number must be sent as %2B….
     options = dict(parse_qsl(call.query, keep_blank_values=True))
+    tracked = call.kind == "changes"
     for name in options:
-        if name not in ("$select", "$filter", "$top", "$skiptoken"):
+        if tracked and name in ("$filter", "$orderby", "$expand", "$top"):
+            raise errors.bad_query(f'The "{name}" query parameter isn\'t supported when Change Tracking is enabled.')
+        if name not in ("$select", "$filter", "$top", "$skiptoken", *(["$deltatoken"] if tracked else [])):
             raise errors.bad_query(f"The query parameter {name} is not supported.")
     return options
 
@@ -125,6 +140,40 @@ def _many(call: Incoming, table: Table, name: str, options: dict[str, str]) -> A
     answer = _ok(call, f"{name}({','.join(columns)})", content)
     answer.headers |= applied
     return answer
+
+
+def _changes(memory: Memory, call: Incoming, table: Table, name: str) -> Answer:
+    options = _options(call)
+    _check_tracking(memory, table)
+    columns = _columns(table, options)
+    if "$skiptoken" in options:
+        reading = changes.unpack(options["$skiptoken"])
+    else:
+        reading = changes.begin(table.log, options.get("$deltatoken"), memory.settings.delta_lifetime)
+    size, applied = _page_size(call)
+    found, left = changes.page(table.log, reading, size)
+    context = _metadata(call, name)
+    rows = [
+        changes.deleted(context, change) if change.gone else _row(table.rows[change.row_id], columns)
+        for change in found
+    ]
+    path = f"{call.base_url}{call.path}?$select={','.join(columns)}"
+    link = {"@odata.deltaLink": f"{path}&$deltatoken={quote(changes.delta_token(reading), safe='')}"}
+    if left:
+        link = {"@odata.nextLink": f"{path}&$skiptoken={quote(changes.pack(left), safe='')}"}
+    answer = _ok(call, f"{name}({','.join(columns)}){'/$delta' if reading.since else ''}", {**link, "value": rows})
+    if _TRACK in call.headers.get("prefer", ""):
+        applied = {"Preference-Applied": ",".join([_TRACK, *applied.values()])}
+    answer.headers |= applied
+    return answer
+
+
+def _check_tracking(memory: Memory, table: Table) -> None:
+    if memory.settings.change_tracking == "denied":
+        privilege = f"PrivilegeName: prvRead{table.entity.title()}, Required Depth: Global"
+        raise errors.error(403, errors.PRIVILEGE_DENIED, f"SecLib::CheckPrivilege failed. {privilege}")
+    if memory.settings.change_tracking == "refused":
+        raise errors.bad_query(f"Entity: {table.entity} isn't enabled for change tracking.")
 
 
 def _top(options: dict[str, str]) -> int | None:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
+from sandbox.dataverse.changes import ChangeLog
 from sandbox.dataverse.errors import bad_query
 from sandbox.dataverse.odata import Eq, Literal, Node, Or
 
@@ -36,6 +37,7 @@ class Table:
         self.id_column = id_column
         self.columns = {id_column: "guid", **columns}
         self.rows: dict[str, Row] = {}
+        self.log = ChangeLog()
         self._indexes: dict[str, dict[Key, set[str]]] = {}
 
     def put(self, rows: list[Row]) -> list[str]:
@@ -61,6 +63,7 @@ class Table:
         row = self.rows.pop(row_id, None)
         if row is None:
             return False
+        self.log.note(row_id, gone=True)
         for column, index in self._indexes.items():
             index[_key(row[column])].discard(row_id)
         return True
@@ -116,6 +119,7 @@ class Table:
         row_id = row[self.id_column]
         old = self.rows.get(row_id)
         self.rows[row_id] = row
+        self.log.note(row_id)
         for column, index in self._indexes.items():
             if old is not None:
                 index[_key(old[column])].discard(row_id)
@@ -148,7 +152,8 @@ def new_tables() -> dict[str, Table]:
     lead = _columns(
         string=f"{emails} mobilephone telephone1 fullname",
         int="statecode",
-        guid="_parentcontactid_value",
+        bool="merged",
+        guid="_masterid_value _parentcontactid_value",
         date="modifiedon",
     )
     profile = _columns(

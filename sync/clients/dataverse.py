@@ -5,18 +5,20 @@ strings are case-insensitive there, at most 500 conditions and 32,768 characters
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from sync.clients.errors import Denied, Unavailable
+from sync.clients.errors import Denied, Refused, Unavailable
 from sync.clients.http import Http, parse
 
 MAX_CONDITIONS = 500
 MAX_URL = 32_768
 MAX_PAGES = 100
 HEADERS = {"Accept": "application/json", "OData-Version": "4.0", "OData-MaxVersion": "4.0", "If-None-Match": "null"}
+# Sent with every page, as with other paged queries: a link alone is not said to carry its preferences.
+TRACKING = HEADERS | {"Prefer": "odata.track-changes,odata.maxpagesize=5000"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,19 @@ class Record:
 
     id: uuid.UUID
     value: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """A page of what changed in a table: rows as they are now, ids of those that are gone, and the link to go on with.
+
+    `more`: the link leads to the next page now; otherwise it tells of what changes from now on.
+    """
+
+    changed: dict[uuid.UUID, Row]
+    deleted: set[uuid.UUID]
+    link: str
+    more: bool
 
 
 class DataverseClient:
@@ -73,34 +88,61 @@ class DataverseClient:
         rows = [row for query in chunks for row in self._read(query)]
         return {_id(row, table.id_column): row for row in rows}
 
+    def changes(self, table: Table, columns: Sequence[str], link: str = "") -> Changes:
+        """A page of what changed in `table` since `link` was given out; without it, of all its records.
+
+        Raises RemoteError; Refused also where the link is not known (any more), or the table's changes are not tracked.
+        Source: MicrosoftDocs/powerapps-docs, use-change-tracking-synchronize-data-external-systems.
+        """
+        url = link or f"{self._base}{table.entity_set}?$select={','.join([table.id_column, *columns])}"
+        if not self._is_ours(url):
+            raise Refused("the link leads to another host")
+        answer = self._get(url, TRACKING)
+        if link and not answer:  # documented for a table in which nothing changed
+            return Changes({}, set(), link, more=False)
+        rows = _rows(answer)
+        deleted = {_id(row, "id") for row in rows if _is_deleted(row)}
+        changed = {_id(row, table.id_column): row for row in rows if not _is_deleted(row)}
+        following = answer.get("@odata.nextLink")
+        onward = answer.get("@odata.deltaLink") if following is None else following
+        if onward is None:
+            raise Refused("no delta link came: the table's changes are not tracked")
+        if len(self._same_host(onward)) > MAX_URL:
+            raise Unavailable(f"the answer's link is longer than {MAX_URL} characters")
+        return Changes(changed, deleted, onward, more=following is not None)
+
     def _read(self, url: str) -> Iterator[Row]:
         for _ in range(MAX_PAGES):
             answer = self._get(url)
-            if not isinstance(answer, dict) or not isinstance(rows := answer.get("value"), list):
-                raise Unavailable("the answer holds no list of records")
-            yield from rows
+            yield from _rows(answer)
             following = answer.get("@odata.nextLink")
             if following is None:
                 return
             url = self._same_host(following)
         raise Unavailable(f"the answer has more than {MAX_PAGES} pages")
 
-    def _get(self, url: str) -> Any:
+    def _get(self, url: str, headers: Mapping[str, str] = HEADERS) -> Any:
         try:
-            return self._get_once(url)
+            return self._get_once(url, headers)
         except Denied:
             self._forget()  # a token can be revoked before it expires: sign in anew, once
-            return self._get_once(url)
+            return self._get_once(url, headers)
 
-    def _get_once(self, url: str) -> Any:
-        headers = HEADERS | {"Authorization": f"Bearer {self._token()}"}
-        return parse(self._http.call("GET", url, headers=headers))
+    def _get_once(self, url: str, headers: Mapping[str, str]) -> Any:
+        signed = {**headers, "Authorization": f"Bearer {self._token()}"}
+        return parse(self._http.call("GET", url, headers=signed))
 
     def _same_host(self, link: Any) -> str:
         """The next page's link, unmodified; our token goes to no other host."""
-        if not isinstance(link, str) or urlsplit(link)[:2] != urlsplit(self._base)[:2]:
+        if not isinstance(link, str) or not self._is_ours(link):
             raise Unavailable("the answer links to another host")
         return link
+
+    def _is_ours(self, link: str) -> bool:
+        try:
+            return link.isprintable() and urlsplit(link)[:2] == urlsplit(self._base)[:2]
+        except ValueError:
+            return False
 
 
 def queries(select: str, column: str, literals: Iterable[str], most: int) -> Iterator[str]:
@@ -125,6 +167,16 @@ def literal(value: str | uuid.UUID) -> str:
     if isinstance(value, uuid.UUID):
         return str(value)
     return "'" + value.replace("'", "''") + "'"
+
+
+def _rows(answer: Any) -> list[Row]:
+    if not isinstance(answer, dict) or not isinstance(rows := answer.get("value"), list):
+        raise Unavailable("the answer holds no list of records")
+    return rows
+
+
+def _is_deleted(row: Any) -> bool:
+    return isinstance(row, dict) and str(row.get("@odata.context", "")).endswith("/$deletedEntity")
 
 
 def _record(row: Any, table: Table, column: str) -> Record:

@@ -85,6 +85,23 @@ def test_a_merged_contact_is_followed_to_the_last_master(world: World) -> None:
     assert "merged into another: followed" in DataverseMapping.objects.get().detail
 
 
+def test_a_merged_lead_is_followed_to_its_master_and_on_to_the_contact_that_was_made_of_that(world: World) -> None:
+    [lead] = world.microsoft.add_records("leads", [{"emailaddress1": "anna@example.com"}])
+    world.server.launch(user=ANNA)
+    world.work_until(lambda: registered(world, lead))
+    [master] = world.microsoft.add_records("leads", [{"fullname": "Anna"}])
+    world.microsoft.patch_record("leads", lead, statecode=2, merged=True, _masterid_value=master)
+    due()
+    world.work_until(lambda: registered(world, master))
+    assert DataverseMapping.objects.get().detail == (
+        "The lead that this user was mapped to was merged into another: followed."
+    )
+    contact = world.contact(_originatingleadid_value=master)
+    world.microsoft.patch_record("leads", master, statecode=1)
+    due()
+    world.work_until(lambda: registered(world, contact))
+
+
 @pytest.mark.parametrize("link", ["parent", "origin"])
 def test_a_qualified_lead_is_followed_to_its_contact(world: World, link: str) -> None:
     [lead] = world.microsoft.add_records("leads", [{"emailaddress1": "anna@example.com"}])

@@ -13,8 +13,8 @@ CONTACT, LEAD = Ref("contact", A), Ref("lead", B)
 TABLES = ["contact", "lead"]
 
 
-def leads_to(id_: uuid.UUID) -> Standing:
-    return Standing(leads_to=Ref("contact", id_))
+def leads_to(id_: uuid.UUID, table: str = "contact") -> Standing:
+    return Standing(leads_to=Ref(table, id_))
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,18 @@ def leads_to(id_: uuid.UUID) -> Standing:
         ("lead", {"statecode": 0, "_parentcontactid_value": str(B)}, TABLES, [], ACTIVE),
         ("lead", {"statecode": 2, "_parentcontactid_value": str(B)}, TABLES, [], Standing("was disqualified")),
         ("lead", {"statecode": 1, "_parentcontactid_value": str(B)}, TABLES, [], leads_to(B)),
+        ("lead", {"statecode": 2, "merged": True, "_masterid_value": str(C)}, TABLES, [], leads_to(C, "lead")),
+        ("lead", {"statecode": 2, "merged": True, "_masterid_value": str(C)}, ["lead"], [], leads_to(C, "lead")),
+        ("lead", {"statecode": 2, "merged": True}, TABLES, [], Standing("was disqualified")),
+        (
+            "lead",
+            {"statecode": 2, "merged": False, "_masterid_value": str(C)},
+            TABLES,
+            [],
+            Standing("was disqualified"),
+        ),
+        # Merged once, active again, then qualified: its contact is who it is now.
+        ("lead", {"statecode": 1, "merged": True, "_masterid_value": str(C)}, TABLES, [A], leads_to(A)),
         ("lead", {"statecode": 1}, TABLES, [C], leads_to(C)),
         # The contact that was made of it comes before the one that it was entered for.
         ("lead", {"statecode": 1, "_parentcontactid_value": str(B)}, TABLES, [C], leads_to(C)),
