@@ -15,11 +15,11 @@ from celery import shared_task
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
-from registry.models import DataverseMapping, InteractionEvent, MobileApp, Registration
-from registry.states import Step
+from registry.models import DataverseMapping, Erasure, InteractionEvent, MobileApp, Registration
+from registry.states import ErasureState, Step
 from sync import connect
 from sync.outbox import next_due
-from sync.steps import cleanup, confirm, map, plan, push, recheck, relay  # noqa: A004 named as the step is
+from sync.steps import cleanup, confirm, erase, map, plan, push, recheck, relay  # noqa: A004 named as the step is
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +122,7 @@ STEPS: dict[str, Callable[[], int]] = {
     "confirm": _each_app(confirm.run_batch),
     "cleanup": _each_app(cleanup.run_batch),
     "relay": _each_app(relay.run_batch),
+    "erase": erase.run_batch,
 }
 FOLLOWERS: dict[str, tuple[str, ...]] = {
     "plan": ("cleanup", "push"),
@@ -129,8 +130,9 @@ FOLLOWERS: dict[str, tuple[str, ...]] = {
     "recheck": ("map", "plan"),
     "push": ("confirm",),
     "confirm": ("cleanup", "push"),
-    "cleanup": ("push", "confirm"),
+    "cleanup": ("push", "confirm", "erase"),
     "relay": (),
+    "erase": (),
 }
 DUE: dict[str, Callable[[], Any]] = {
     "plan": lambda: None,
@@ -140,4 +142,5 @@ DUE: dict[str, Callable[[], Any]] = {
     "confirm": lambda: next_due(Registration.objects.filter(step=Step.CONFIRM)),
     "cleanup": lambda: next_due(Registration.objects.filter(step=Step.CLEANUP)),
     "relay": lambda: next_due(InteractionEvent.objects.all()),
+    "erase": lambda: next_due(Erasure.objects.filter(state=ErasureState.WAITING)),
 }

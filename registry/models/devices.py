@@ -5,6 +5,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from registry.models.apps import MobileApp
+from registry.models.erasures import Erasure
 from registry.states import Platform, RetiredReason
 
 
@@ -47,6 +48,8 @@ class Device(models.Model):
     time_zone = models.CharField(max_length=64, blank=True, default="")
     retired_at = models.DateTimeField(null=True, blank=True)
     retired_reason = models.CharField(max_length=16, choices=RetiredReason, blank=True, default="")
+    # Stays, nameless, until CI-J has forgotten its registrations.
+    erasure = models.ForeignKey(Erasure, models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     last_seen = models.DateTimeField(db_default=Now())
     token_changed_at = models.DateTimeField(db_default=Now())
@@ -63,6 +66,7 @@ class Device(models.Model):
         ]
         indexes = [
             models.Index(fields=["id"], name="device_to_plan", condition=Q(revision__gt=F("planned_revision"))),
+            models.Index(fields=["erasure"], name="device_erasure", condition=Q(erasure__isnull=False)),
         ]
 
     def __str__(self) -> str:

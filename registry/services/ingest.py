@@ -189,11 +189,10 @@ def _upsert_user(app: MobileApp, posted: LaunchUser) -> tuple[MobileUser, bool]:
     """Lock or make the user and write what was posted; return them and whether the mapper has to look (again)."""
     defaults = {"push_consent": app.default_push_consent, "tracking_consent": app.default_tracking_consent}
     locked = MobileUser.objects.select_for_update(no_key=True).filter(app=app, external_id=posted.external_id)
-    user = locked.first()
-    if user is None:
+    while (user := locked.first()) is None:
+        # Another phone of theirs may be as quick, and they may be erased before the row is locked.
         row = MobileUser(app=app, external_id=posted.external_id, **{**defaults, **posted.given})
-        MobileUser.objects.bulk_create([row], ignore_conflicts=True)  # another phone of theirs may be as quick
-        user = locked.get()
+        MobileUser.objects.bulk_create([row], ignore_conflicts=True)
     changed = {name for name, value in posted.given.items() if getattr(user, name) != value}
     for name in changed:
         setattr(user, name, posted.given[name])

@@ -7,6 +7,7 @@
     confirm   sent → registered or failed
     cleanup   no longer desired → retired
     relay     interaction events → CI-J
+    erase     erasures whose cleanups are accepted → deleted
 
 A step claims, commits, calls, settles; it returns what other steps can do something now.
 """
