@@ -78,6 +78,8 @@ class RetiredReason(TextChoices):
 
     DELETED = "deleted", "deleted by its app"
     TOKEN_MOVED = "token_moved", "another installation posted the same token later"
+    STALE = "stale", "not seen for too long"
+    TOO_MANY = "too_many", "its user has too many devices that were seen since"
     ERASED = "erased", "its user was erased"
 
 

@@ -19,7 +19,7 @@ from registry.models import DataverseMapping, Erasure, InteractionEvent, MobileA
 from registry.states import ErasureState, Step
 from sync import connect
 from sync.outbox import next_due
-from sync.steps import cleanup, confirm, erase, map, plan, push, recheck, relay  # noqa: A004 named as the step is
+from sync.steps import cleanup, confirm, erase, hygiene, map, plan, push, recheck, relay  # noqa: A004 named as the step is
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,14 @@ def on_work_waiting(sender: Any, steps: Iterable[str], **kwargs: Any) -> None:
 def sweep() -> None:
     """Look at every step: the floor under all nudges."""
     for step in STEPS:
-        nudge(step)
+        if step != "hygiene":
+            nudge(step)
+
+
+@shared_task
+def tidy() -> None:
+    """Hygiene is in no hurry."""
+    nudge("hygiene")
 
 
 @shared_task
@@ -123,6 +130,7 @@ STEPS: dict[str, Callable[[], int]] = {
     "cleanup": _each_app(cleanup.run_batch),
     "relay": _each_app(relay.run_batch),
     "erase": erase.run_batch,
+    "hygiene": hygiene.run_batch,
 }
 FOLLOWERS: dict[str, tuple[str, ...]] = {
     "plan": ("cleanup", "push"),
@@ -133,6 +141,7 @@ FOLLOWERS: dict[str, tuple[str, ...]] = {
     "cleanup": ("push", "confirm", "erase"),
     "relay": (),
     "erase": (),
+    "hygiene": ("plan",),
 }
 DUE: dict[str, Callable[[], Any]] = {
     "plan": lambda: None,
@@ -142,5 +151,6 @@ DUE: dict[str, Callable[[], Any]] = {
     "confirm": lambda: next_due(Registration.objects.filter(step=Step.CONFIRM)),
     "cleanup": lambda: next_due(Registration.objects.filter(step=Step.CLEANUP)),
     "relay": lambda: next_due(InteractionEvent.objects.all()),
+    "hygiene": lambda: None,
     "erase": lambda: next_due(Erasure.objects.filter(state=ErasureState.WAITING)),
 }

@@ -66,6 +66,12 @@ class Device(models.Model):
         ]
         indexes = [
             models.Index(fields=["id"], name="device_to_plan", condition=Q(revision__gt=F("planned_revision"))),
+            models.Index(
+                fields=["app", "last_seen"],
+                name="device_stale",
+                condition=Q(platform=Platform.ANDROID, retired_at__isnull=True),
+            ),
+            models.Index(fields=["retired_at"], name="device_retired", condition=Q(retired_at__isnull=False)),
             models.Index(fields=["erasure"], name="device_erasure", condition=Q(erasure__isnull=False)),
         ]
 

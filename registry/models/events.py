@@ -40,6 +40,11 @@ class InteractionEvent(models.Model):
         ]
         indexes = [
             models.Index(fields=["app", "due_at"], name="event_due", condition=Q(due_at__isnull=False)),
+            models.Index(
+                fields=["received_at"],
+                name="event_over",
+                condition=Q(state__in=[EventState.RELAYED, EventState.NOT_RELAYED, EventState.FAILED]),
+            ),
             models.Index(fields=["app", "token"], name="event_unknown_device", condition=Q(device__isnull=True)),
         ]
 

@@ -120,6 +120,11 @@ class Registration(models.Model):
                 fields=["app", "platform", "decided_at"], name="registration_failed", condition=Q(state="failed")
             ),
             models.Index(fields=["batch_id"], name="registration_batch", condition=Q(state="sent")),
+            models.Index(
+                fields=["desired_changed_at"],
+                name="registration_over",
+                condition=Q(state="retired", desired=False, due_at__isnull=True),
+            ),
             models.Index(fields=["erasure"], name="registration_erasure", condition=Q(erasure__isnull=False)),
         ]
 
