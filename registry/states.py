@@ -78,6 +78,17 @@ class RetiredReason(TextChoices):
 
     DELETED = "deleted", "deleted by its app"
     TOKEN_MOVED = "token_moved", "another installation posted the same token later"
+    STALE = "stale", "not seen for too long"
+    TOO_MANY = "too_many", "its user has too many devices that were seen since"
+    ERASED = "erased", "its user was erased"
+
+
+class ErasureState(TextChoices):
+    """How far the erasure of a user is."""
+
+    WAITING = "waiting", "waits until CI-J has accepted the cleanup"
+    DONE = "done", "CI-J accepted the cleanup; everything is deleted"
+    FORCED = "forced", "deleted without waiting for CI-J"
 
 
 class FailureReason(TextChoices):

@@ -113,7 +113,9 @@ def _settle(rows: Sequence[Registration], decide: Decide) -> list[Registration]:
     ours: list[Registration] = []
     late: list[Registration] = []
     for claimed in rows:
-        row = current[claimed.pk]
+        row = current.get(claimed.pk)
+        if row is None:
+            continue  # its user was erased meanwhile, and an administrator did not wait
         (ours if row.claim_no == claimed.claim_no else late).append(row)
     changes = [(row, {**_recheck(row, decide(row, now), now), "in_flight": False}) for row in ours]
     write(changes + [(row, _came_late(row, now)) for row in late])

@@ -14,12 +14,23 @@ import redis
 from celery import shared_task
 from kombu.exceptions import OperationalError as BrokerError
 
-from registry.models import ChangeFeed, DataverseMapping, InteractionEvent, MobileApp, Registration
+from registry.models import ChangeFeed, DataverseMapping, Erasure, InteractionEvent, MobileApp, Registration
 from registry.services import clock
-from registry.states import Step
+from registry.states import ErasureState, Step
 from sync import connect
 from sync.outbox import next_due
-from sync.steps import changes, cleanup, confirm, map, plan, push, recheck, relay  # noqa: A004 named as the step is
+from sync.steps import (
+    changes,
+    cleanup,
+    confirm,
+    erase,
+    hygiene,
+    map,  # noqa: A004 named as the step is
+    plan,
+    push,
+    recheck,
+    relay,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +72,14 @@ def on_work_waiting(sender: Any, steps: Iterable[str], **kwargs: Any) -> None:
 def sweep() -> None:
     """Look at every step: the floor under all nudges."""
     for step in STEPS:
-        nudge(step)
+        if step != "hygiene":
+            nudge(step)
+
+
+@shared_task
+def tidy() -> None:
+    """Hygiene is in no hurry."""
+    nudge("hygiene")
 
 
 @shared_task
@@ -128,6 +146,8 @@ STEPS: dict[str, Callable[[], int]] = {
     "confirm": _each_app(confirm.run_batch),
     "cleanup": _each_app(cleanup.run_batch),
     "relay": _each_app(relay.run_batch),
+    "erase": erase.run_batch,
+    "hygiene": hygiene.run_batch,
 }
 FOLLOWERS: dict[str, tuple[str, ...]] = {
     "plan": ("cleanup", "push"),
@@ -136,8 +156,10 @@ FOLLOWERS: dict[str, tuple[str, ...]] = {
     "changes": ("recheck", "map"),
     "push": ("confirm",),
     "confirm": ("cleanup", "push"),
-    "cleanup": ("push", "confirm"),
+    "cleanup": ("push", "confirm", "erase"),
     "relay": (),
+    "erase": (),
+    "hygiene": ("plan",),
 }
 DUE: dict[str, Callable[[], Any]] = {
     "plan": lambda: None,
@@ -148,4 +170,6 @@ DUE: dict[str, Callable[[], Any]] = {
     "confirm": lambda: next_due(Registration.objects.filter(step=Step.CONFIRM)),
     "cleanup": lambda: next_due(Registration.objects.filter(step=Step.CLEANUP)),
     "relay": lambda: next_due(InteractionEvent.objects.all()),
+    "hygiene": lambda: None,
+    "erase": lambda: next_due(Erasure.objects.filter(state=ErasureState.WAITING)),
 }

@@ -185,6 +185,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout"
 CELERY_TASK_TIME_LIMIT = 300
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "sync.tasks.sweep", "schedule": timedelta(seconds=env.int("TOKENHUB_SWEEP_SECONDS", 10))},
+    "tidy": {"task": "sync.tasks.tidy", "schedule": timedelta(minutes=env.int("TOKENHUB_HYGIENE_MINUTES", 60))},
 }
 CELERY_TIMEZONE = TIME_ZONE
 
@@ -223,4 +224,9 @@ TOKENHUB_MAPPING_LOSS_RATIO = env.float("TOKENHUB_MAPPING_LOSS_RATIO", 0.5)
 # Where Microsoft reaches us, e.g. https://push.example.com: CI-J is asked to call back. Unset: polling alone.
 TOKENHUB_PUBLIC_URL: str = env.str("TOKENHUB_PUBLIC_URL", "").rstrip("/")
 TOKENHUB_CALLBACK_BOTH_HEADERS = env.bool("TOKENHUB_CALLBACK_BOTH_HEADERS", False)
+# How long finished rows are kept.
+TOKENHUB_PURGE_REGISTRATIONS = timedelta(days=env.float("TOKENHUB_PURGE_REGISTRATIONS_DAYS", 30.0))
+TOKENHUB_PURGE_EVENTS = timedelta(days=env.float("TOKENHUB_PURGE_EVENTS_DAYS", 90.0))
+TOKENHUB_PURGE_DEVICES = timedelta(days=env.float("TOKENHUB_PURGE_DEVICES_DAYS", 90.0))
+TOKENHUB_PURGE_RECEIPTS = timedelta(days=env.float("TOKENHUB_PURGE_RECEIPTS_DAYS", 1095.0))
 TOKENHUB_EVENT_CONCURRENCY = env.int("TOKENHUB_EVENT_CONCURRENCY", 16)

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from registry.models import MobileApp
+from registry.models import Erasure, MobileApp
 from registry.services.errors import InvalidInput
 
 
@@ -38,6 +38,24 @@ def app_by_slug(slug: str) -> MobileApp:
     except MobileApp.DoesNotExist:
         known = ", ".join(MobileApp.objects.order_by("slug").values_list("slug", flat=True)) or "none yet"
         raise CommandError(f"There is no app {slug!r}. Known apps: {known}.") from None
+
+
+def receipt(erasure: Erasure) -> dict[str, Any]:
+    """What an erasure's receipt says."""
+    return {
+        "receipt": erasure.pk,
+        "app": erasure.app.slug,
+        "state": erasure.state,
+        "requested_at": erasure.requested_at,
+        "requested_by": erasure.requested_by,
+        "finished_at": erasure.finished_at,
+        "finished_by": erasure.finished_by,
+        "devices": erasure.devices,
+        "registrations": erasure.registrations,
+        "events": erasure.events,
+        "not_cleaned_up": erasure.not_cleaned_up,
+        "note": erasure.note,
+    }
 
 
 class JsonCommand(BaseCommand, ABC):

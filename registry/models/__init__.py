@@ -2,6 +2,7 @@
 
 from registry.models.apps import ApiKey, DataverseEnvironment, MobileApp, Pause
 from registry.models.devices import Device, MobileUser
+from registry.models.erasures import Erasure
 from registry.models.events import InteractionEvent
 from registry.models.sync import AT_REST, ChangeFeed, DataverseMapping, Registration, RollingCheck
 
@@ -12,6 +13,7 @@ __all__ = [
     "DataverseEnvironment",
     "DataverseMapping",
     "Device",
+    "Erasure",
     "InteractionEvent",
     "MobileApp",
     "MobileUser",

@@ -67,6 +67,12 @@ class MobileApp(models.Model):
     requests_per_second = models.PositiveIntegerField(
         default=20, validators=[MinValueValidator(1)], help_text="Calls to this app's CI-J, on average over ten seconds"
     )
+    android_stale_days = models.PositiveIntegerField(
+        default=270, help_text="Android devices not seen for so many days are retired; 0: never"
+    )
+    max_devices_per_user = models.PositiveIntegerField(
+        default=25, help_text="A user's devices beyond these, longest unseen first, are retired; 0: no limit"
+    )
     # Microsoft's documentation has shown the batch cleanup with an array and with one object; learnt from a refusal.
     batch_cleanup = models.BooleanField(default=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

@@ -5,6 +5,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Lower, Now
 
 from registry.models.apps import MobileApp
+from registry.models.erasures import Erasure
 from registry.states import Platform, RetiredReason
 
 
@@ -52,6 +53,8 @@ class Device(models.Model):
     time_zone = models.CharField(max_length=64, blank=True, default="")
     retired_at = models.DateTimeField(null=True, blank=True)
     retired_reason = models.CharField(max_length=16, choices=RetiredReason, blank=True, default="")
+    # Stays, nameless, until CI-J has forgotten its registrations.
+    erasure = models.ForeignKey(Erasure, models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     last_seen = models.DateTimeField(db_default=Now())
     token_changed_at = models.DateTimeField(db_default=Now())
@@ -86,6 +89,13 @@ class Device(models.Model):
                 name="device_to_plan",
                 condition=Q(revision__gt=F("planned_revision"), planned_revision=0),
             ),
+            models.Index(
+                fields=["app", "last_seen"],
+                name="device_stale",
+                condition=Q(platform=Platform.ANDROID, retired_at__isnull=True),
+            ),
+            models.Index(fields=["retired_at"], name="device_retired", condition=Q(retired_at__isnull=False)),
+            models.Index(fields=["erasure"], name="device_erasure", condition=Q(erasure__isnull=False)),
         ]
 
     def __str__(self) -> str:

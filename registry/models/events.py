@@ -13,7 +13,7 @@ class InteractionEvent(models.Model):
     """One interaction, kept from the phone's report until CI-J accepted it."""
 
     app = models.ForeignKey(MobileApp, models.PROTECT, related_name="events", db_index=False)
-    device = models.ForeignKey(Device, models.SET_NULL, null=True, blank=True, related_name="events", db_index=False)
+    device = models.ForeignKey(Device, models.SET_NULL, null=True, blank=True, related_name="events")
     token = models.CharField(max_length=300, blank=True, default="", help_text="The device's token when it happened")
     tracking_id = models.UUIDField(null=True, blank=True)
     status = models.CharField(max_length=16)
@@ -38,7 +38,15 @@ class InteractionEvent(models.Model):
                 condition=Q(device__isnull=False, tracking_id__isnull=False),
             ),
         ]
-        indexes = [models.Index(fields=["app", "due_at"], name="event_due", condition=Q(due_at__isnull=False))]
+        indexes = [
+            models.Index(fields=["app", "due_at"], name="event_due", condition=Q(due_at__isnull=False)),
+            models.Index(
+                fields=["received_at"],
+                name="event_over",
+                condition=Q(state__in=[EventState.RELAYED, EventState.NOT_RELAYED, EventState.FAILED]),
+            ),
+            models.Index(fields=["app", "token"], name="event_unknown_device", condition=Q(device__isnull=True)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.status} {self.tracking_id}"

@@ -6,6 +6,7 @@ from django.db.models.functions import Now
 
 from registry.models.apps import DataverseEnvironment, MobileApp
 from registry.models.devices import Device, MobileUser
+from registry.models.erasures import Erasure
 from registry.states import DataverseTable, MappingState, MatchKey, Platform, RegistrationState, Step
 
 
@@ -84,6 +85,8 @@ class Registration(models.Model):
     app = models.ForeignKey(MobileApp, models.PROTECT, related_name="registrations", db_index=False)
     # The device that desired it last; found again by it when the device's token or user changes.
     device = models.ForeignKey(Device, models.SET_NULL, null=True, blank=True, related_name="registrations")
+    # Deleted when CI-J has accepted its cleanup; dropped by the planner when a device desires the triple again.
+    erasure = models.ForeignKey(Erasure, models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
     table = models.CharField(max_length=8, choices=DataverseTable)
     dataverse_id = models.UUIDField()
     platform = models.CharField(max_length=8, choices=Platform)
@@ -164,6 +167,12 @@ class Registration(models.Model):
                 name="registration_stuck",
                 condition=Q(due_at__isnull=True) & ~AT_REST,
             ),
+            models.Index(
+                fields=["desired_changed_at"],
+                name="registration_over",
+                condition=Q(state="retired", desired=False, due_at__isnull=True),
+            ),
+            models.Index(fields=["erasure"], name="registration_erasure", condition=Q(erasure__isnull=False)),
         ]
 
     def __str__(self) -> str:

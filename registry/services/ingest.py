@@ -5,7 +5,7 @@ A launch nearly always repeats what is known: one indexed read, no write. A chan
 1. take the advisory locks of the installation and of the token, in order, so that parallel posts of one
    installation or of one token queue up and the last to commit wins;
 2. lock and update the user; a new e-mail address or phone number makes the mapper look again;
-3. write the device; retire another installation that holds the token;
+3. write the device; retire another installation that holds the token, and what the user has too many of;
 4. raise `revision` where CI-J has to learn of it, and announce the work on commit.
 """
 
@@ -24,6 +24,7 @@ from registry.crypto import sha256
 from registry.models import DataverseMapping, Device, MobileApp, MobileUser, Registration
 from registry.ports import announce
 from registry.services import shared
+from registry.services.hygiene import retire, retire_surplus
 from registry.services.locking import in_transaction, lock
 from registry.states import FailureReason, RegistrationState, RetiredReason
 
@@ -65,8 +66,7 @@ def record_launch(app: MobileApp, launch: Launch) -> tuple[Device, Result]:
     Raises SharedInstallation where another phone posts the same installation id in turn; nothing changes then.
     """
     device = find_device(app, launch.installation_id)
-    if device and _repeats(device, launch):
-        _touch(device)
+    if device and _repeats(device, launch) and _touch(device):
         return device, Result.UNCHANGED
     return in_transaction(lambda: _apply(app, launch))
 
@@ -89,7 +89,7 @@ def retire_device(device: Device) -> None:
     """The app was removed from the device, as far as its owner says. Repeating it changes nothing."""
     with transaction.atomic():
         lock(f"installation:{device.app_id}:{device.installation_id}")
-        if _retire(Q(pk=device.pk), RetiredReason.DELETED):
+        if retire(Q(pk=device.pk), RetiredReason.DELETED):
             announce(["plan"])
 
 
@@ -117,11 +117,16 @@ def _repeats(device: Device, launch: Launch) -> bool:
     )
 
 
-def _touch(device: Device) -> None:
-    """Write last-seen, at most once in some hours: a launch that repeats is a read."""
+def _touch(device: Device) -> bool:
+    """Write last-seen, at most once in some hours: a launch that repeats is a read.
+
+    Returns False where the device was retired meanwhile, for not having been seen: it is to live again.
+    """
     if timezone.now() - device.last_seen > settings.TOKENHUB_LAST_SEEN_INTERVAL:
-        Device.objects.filter(pk=device.pk).update(last_seen=Now())
+        if not Device.objects.filter(pk=device.pk, retired_at__isnull=True).update(last_seen=Now()):
+            return False
         _confirm_again(device)
+    return True
 
 
 def _confirm_again(device: Device) -> None:
@@ -160,17 +165,21 @@ def _apply(app: MobileApp, launch: Launch) -> tuple[Device, Result]:
         .order_by("pk")
     )
     device = next((row for row in rows if row.installation_id == launch.installation_id), None)
-    _retire(Q(pk__in=[row.pk for row in rows if row is not device]), RetiredReason.TOKEN_MOVED)
+    retire(Q(pk__in=[row.pk for row in rows if row is not device]), RetiredReason.TOKEN_MOVED)
     announce(steps)
     if device is None:
         fields = {"platform": launch.platform, "token": launch.token, "token_hash": token_hash, "user": user}
-        return Device.objects.create(
-            app=app, installation_id=launch.installation_id, **fields, **launch.info
-        ), Result.CREATED
-    return _update_device(device, launch, token_hash, user), Result.UPDATED
+        device = Device.objects.create(app=app, installation_id=launch.installation_id, **fields, **launch.info)
+        retire_surplus(app, device)
+        return device, Result.CREATED
+    attached = device.user_id if device.retired_at is None else None
+    _update_device(device, launch, token_hash, user)
+    if device.user_id != attached:
+        retire_surplus(app, device)
+    return device, Result.UPDATED
 
 
-def _update_device(device: Device, launch: Launch, token_hash: bytes, user: MobileUser | None) -> Device:
+def _update_device(device: Device, launch: Launch, token_hash: bytes, user: MobileUser | None) -> None:
     before = (device.token, device.platform, device.user_id, device.retired_at)
     if device.token != launch.token:
         shared.note_token_change(device, token_hash)
@@ -186,24 +195,16 @@ def _update_device(device: Device, launch: Launch, token_hash: bytes, user: Mobi
         device.revision += 1  # the row is locked
     written = ["platform", "token", "token_hash", "token_changed_at", "user", "retired_at", "retired_reason"]
     device.save(update_fields=[*written, "last_seen", "revision", *shared.FIELDS, *launch.info])
-    return device
-
-
-def _retire(which: Q, reason: RetiredReason) -> int:
-    return Device.objects.filter(which, retired_at__isnull=True).update(
-        retired_at=Now(), retired_reason=reason, revision=F("revision") + 1
-    )
 
 
 def _upsert_user(app: MobileApp, posted: LaunchUser) -> tuple[MobileUser, bool]:
     """Lock or make the user and write what was posted; return them and whether the mapper has to look (again)."""
     defaults = {"push_consent": app.default_push_consent, "tracking_consent": app.default_tracking_consent}
     locked = MobileUser.objects.select_for_update(no_key=True).filter(app=app, external_id=posted.external_id)
-    user = locked.first()
-    if user is None:
+    while (user := locked.first()) is None:
+        # Another phone of theirs may be as quick, and they may be erased before the row is locked.
         row = MobileUser(app=app, external_id=posted.external_id, **{**defaults, **posted.given})
-        MobileUser.objects.bulk_create([row], ignore_conflicts=True)  # another phone of theirs may be as quick
-        user = locked.get()
+        MobileUser.objects.bulk_create([row], ignore_conflicts=True)
     changed = {name for name, value in posted.given.items() if getattr(user, name) != value}
     for name in changed:
         setattr(user, name, posted.given[name])

@@ -8,6 +8,8 @@
     confirm   sent → registered or failed
     cleanup   no longer desired → retired
     relay     interaction events → CI-J
+    erase     erasures whose cleanups are accepted → deleted
+    hygiene   what was not seen for too long, or is over for long → retired, deleted
 
 A step claims, commits, calls, settles; it returns what other steps can do something now.
 """

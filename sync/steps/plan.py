@@ -70,7 +70,8 @@ FROM unnest(%(apps)s::bigint[], %(targets)s::bigint[], %(tables)s::text[], %(ids
             %(tokens)s::text[], %(hashes)s::bytea[])
     AS w(app_id, device_id, "table", dataverse_id, platform, token, token_hash)
 ON CONFLICT (app_id, dataverse_id, token_hash) DO UPDATE
-SET desired = true, device_id = excluded.device_id, "table" = excluded."table", platform = excluded.platform,
+SET desired = true, erasure_id = NULL, device_id = excluded.device_id, "table" = excluded."table",
+    platform = excluded.platform,
     urgent = r.maybe_held AND r.sent_platform NOT IN ('', excluded.platform),
     desired_changed_at = CASE WHEN r.desired THEN r.desired_changed_at ELSE now() END,
     attempts = CASE WHEN r.desired THEN r.attempts ELSE 0 END,

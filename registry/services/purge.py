@@ -1,0 +1,74 @@
+"""Deleting what is over for long, in batches, each a transaction of its own.
+
+Never what is still to be cleaned up: a registration goes when CI-J has forgotten it, a device when no registration
+points to it any more. What belongs to an erasure is the erasure's to delete.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from registry.models import Device, Erasure, InteractionEvent, Registration
+from registry.services.locking import in_transaction
+from registry.states import EventState, RegistrationState
+
+BATCH = 1000
+
+
+def purge() -> int:
+    """Delete a batch of each kind; return how many rows."""
+    now = timezone.now()
+    over = (
+        registrations(now, now - settings.TOKENHUB_PURGE_REGISTRATIONS),
+        events(now - settings.TOKENHUB_PURGE_EVENTS),
+        devices(now - settings.TOKENHUB_PURGE_DEVICES),
+        receipts(now - settings.TOKENHUB_PURGE_RECEIPTS),
+    )
+    return sum(_delete_batch(rows) for rows in over)
+
+
+def registrations(now: datetime, before: datetime) -> QuerySet[Registration]:
+    """Retired, idle and wanted by nobody; last changed before that time."""
+    return Registration.objects.filter(
+        Q(cleaned_at__isnull=True) | Q(cleaned_at__lt=before),
+        Q(unanswered_until__isnull=True) | Q(unanswered_until__lt=now),
+        state=RegistrationState.RETIRED,
+        desired=False,
+        maybe_held=False,
+        in_flight=False,
+        recheck=False,
+        due_at__isnull=True,
+        erasure__isnull=True,
+        desired_changed_at__lt=before,
+    ).order_by("desired_changed_at")
+
+
+def events(before: datetime) -> QuerySet[InteractionEvent]:
+    """Relayed, or never to be relayed; received before that time."""
+    finished = [EventState.RELAYED, EventState.NOT_RELAYED, EventState.FAILED]
+    return InteractionEvent.objects.filter(state__in=finished, received_at__lt=before).order_by("received_at")
+
+
+def devices(before: datetime) -> QuerySet[Device]:
+    """Retired before that time, planned since, and needed by no registration."""
+    needed = Registration.objects.filter(device=OuterRef("pk"))
+    return Device.objects.filter(
+        ~Exists(needed), retired_at__lt=before, revision=F("planned_revision"), erasure__isnull=True
+    ).order_by("retired_at")
+
+
+def receipts(before: datetime) -> QuerySet[Erasure]:
+    """Of erasures that ended before that time."""
+    return Erasure.objects.filter(finished_at__lt=before).order_by("finished_at")
+
+
+def _delete_batch(rows: QuerySet[Any]) -> int:
+    def delete() -> int:
+        batch = list(rows.select_for_update(skip_locked=True).values_list("pk", flat=True)[:BATCH])
+        rows.model.objects.filter(pk__in=batch).delete()
+        return len(batch)
+
+    return in_transaction(delete)
