@@ -21,6 +21,7 @@ from sync import connect
 from sync.outbox import next_due
 from sync.steps import (
     changes,
+    check,
     cleanup,
     confirm,
     erase,
@@ -138,6 +139,7 @@ def _run_for(pk: int, run_batch: Callable[[MobileApp], int]) -> int:
 
 
 STEPS: dict[str, Callable[[], int]] = {
+    "check": check.run_batch,
     "plan": plan.run_batch,
     "map": _each_app(map.run_batch),
     "recheck": _each_app(recheck.run_batch),
@@ -150,6 +152,7 @@ STEPS: dict[str, Callable[[], int]] = {
     "hygiene": hygiene.run_batch,
 }
 FOLLOWERS: dict[str, tuple[str, ...]] = {
+    "check": ("plan", "map", "cleanup", "push", "confirm"),
     "plan": ("cleanup", "push"),
     "map": ("plan",),
     "recheck": ("map", "plan"),
@@ -162,6 +165,7 @@ FOLLOWERS: dict[str, tuple[str, ...]] = {
     "hygiene": ("plan",),
 }
 DUE: dict[str, Callable[[], Any]] = {
+    "check": check.next_due,
     "plan": lambda: None,
     "map": lambda: next_due(DataverseMapping.objects.all()),
     "recheck": lambda: None,

@@ -95,6 +95,8 @@ def confirmed(row: Registration, outcome: Outcome, now: datetime, patience: time
 
 
 def _held(row: Registration, now: datetime) -> Change:
+    # A cleanup that was never answered may have come to pass after this: register once more when it cannot any longer.
+    echo = row.cleanup_echo_until if row.cleanup_echo_until is not None and row.cleanup_echo_until > now else None
     return {
         "state": RegistrationState.REGISTERED,
         "reason": "",
@@ -105,7 +107,8 @@ def _held(row: Registration, now: datetime) -> Change:
         "undecided_until": None,
         "registered_at": now,
         "decided_at": now,
-        "due_at": None if row.desired and not misplaced(row) else now,
+        "cleanup_echo_until": echo,
+        "due_at": echo if row.desired and not misplaced(row) else now,
     }
 
 
@@ -155,12 +158,12 @@ def _without_outcome(row: Registration, now: datetime) -> Change:
 
 def cleanup_accepted(row: Registration, now: datetime, settling: timedelta) -> Change:
     """CI-J took the cleanup (202) and works it off later: the token is free after a settling time."""
-    return {"cleaned_at": now, "attempts": 0, "detail": "", "due_at": now + settling}
+    return {"cleaned_at": now, "cleanup_sent_at": None, "attempts": 0, "detail": "", "due_at": now + settling}
 
 
 def cleanup_over(row: Registration, detail: str, now: datetime) -> Change:
     """CI-J refused this one cleanup for good: it must not block the token's next owner."""
-    return {"cleaned_at": now, "detail": detail, "due_at": now}
+    return {"cleaned_at": now, "cleanup_sent_at": None, "detail": detail, "due_at": now}
 
 
 def settled(row: Registration, now: datetime) -> Change:

@@ -202,6 +202,7 @@ TOKENHUB_LEASE = timedelta(seconds=env.int("TOKENHUB_LEASE_SECONDS", 60))
 TOKENHUB_CALL_DEADLINE = timedelta(seconds=env.int("TOKENHUB_CALL_DEADLINE_SECONDS", 30))
 # CI-J works a cleanup off after its 202; only then is it safe to register the next owner.
 TOKENHUB_CLEANUP_SETTLING = timedelta(seconds=env.float("TOKENHUB_CLEANUP_SETTLING_SECONDS", 5.0))
+TOKENHUB_CLEANUP_ECHO = timedelta(seconds=env.float("TOKENHUB_CLEANUP_ECHO_SECONDS", 60.0))
 TOKENHUB_HANDOVER_PATIENCE = timedelta(seconds=env.float("TOKENHUB_HANDOVER_PATIENCE_SECONDS", 30.0))
 TOKENHUB_PENDING_LIMIT = timedelta(hours=env.float("TOKENHUB_PENDING_LIMIT_HOURS", 24.0))
 TOKENHUB_PENDING_ROUNDS = env.int("TOKENHUB_PENDING_ROUNDS", 3)

@@ -1,14 +1,20 @@
 """Every error as `application/problem+json` (RFC 9457), with the fields named."""
 
+import logging
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER = 5  # seconds
 
 
 class TooLarge(exceptions.APIException):
@@ -25,6 +31,7 @@ TYPES = {
     HTTPStatus.METHOD_NOT_ALLOWED: "urn:tokenhub:problem:method-not-allowed",
     HTTPStatus.NOT_ACCEPTABLE: "urn:tokenhub:problem:not-acceptable",
     HTTPStatus.CONFLICT: "urn:tokenhub:problem:shared-installation",
+    HTTPStatus.SERVICE_UNAVAILABLE: "urn:tokenhub:problem:unavailable",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "urn:tokenhub:problem:too-large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "urn:tokenhub:problem:unsupported-media-type",
 }
@@ -45,10 +52,18 @@ class SharedInstallationProblem(exceptions.APIException):
     )
 
 
+class UnavailableProblem(exceptions.APIException):
+    status_code = 503
+    default_detail = "The database does not answer. Nothing was changed, or it was and repeating it changes nothing."
+
+
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     """Turn what a view raised into a problem; None (a 500) for what no client caused."""
     if isinstance(exc, RequestDataTooBig):
         exc = TooLarge()
+    if isinstance(exc, (OperationalError, InterfaceError)):
+        logger.error("the database does not answer: %s", type(exc.__cause__ or exc).__name__)
+        exc = UnavailableProblem()
     response = drf_exception_handler(exc, context)
     if response is None:
         return None
@@ -66,6 +81,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         problem["detail"] = _detail(exc)
     response.data = _encodable(problem)
     response.content_type = "application/problem+json"
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        response["Retry-After"] = str(RETRY_AFTER)
     return response
 
 

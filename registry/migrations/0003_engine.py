@@ -55,6 +55,16 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='registration',
+            name='cleanup_sent_at',
+            field=models.DateTimeField(blank=True, null=True),
+        ),
+        migrations.AddField(
+            model_name='registration',
+            name='cleanup_echo_until',
+            field=models.DateTimeField(blank=True, null=True),
+        ),
+        migrations.AddField(
+            model_name='registration',
             name='urgent',
             field=models.BooleanField(db_default=False),
         ),

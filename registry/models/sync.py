@@ -117,6 +117,9 @@ class Registration(models.Model):
     unanswered_until = models.DateTimeField(null=True, blank=True)
     # The last cleanup that CI-J accepted since the last registration was sent.
     cleaned_at = models.DateTimeField(null=True, blank=True)
+    # A cleanup was sent and not answered yet; and until when one that never was answered may still come to pass.
+    cleanup_sent_at = models.DateTimeField(null=True, blank=True)
+    cleanup_echo_until = models.DateTimeField(null=True, blank=True)
     # CI-J may hold the triple: set before the first byte is sent, cleared by a settled cleanup or a decided failure.
     maybe_held = models.BooleanField(default=False)
     # As which it may be held: a phone may post its token as another platform's first, and correct that later.

@@ -1,5 +1,6 @@
 """The steps, each a function that works until nothing is due or its time is up.
 
+    check     every device in turn → planned anew where its registrations do not follow from it
     plan      changed devices → what is desired of which registration
     map       users → Dataverse records
     recheck   mapped records → still active, moved, or lost

@@ -81,7 +81,7 @@ SET desired = true, erasure_id = NULL, device_id = excluded.device_id, "table" =
                       THEN greatest(now(), r.sent_at + %(patience)s)
                   WHEN r.platform <> excluded.platform THEN now()
                   WHEN r.desired THEN r.due_at
-                  WHEN r.state = 'registered' AND NOT r.recheck THEN NULL
+                  WHEN r.state = 'registered' AND NOT r.recheck THEN r.cleanup_echo_until
                   ELSE now() END
 """
 

@@ -275,6 +275,7 @@ class Machine(RuleBasedStateMachine):
 def hasty(world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> World:
     """Everything that takes seconds takes milliseconds, in the same order of lengths."""
     settings.TOKENHUB_CLEANUP_SETTLING = timedelta(milliseconds=50)
+    settings.TOKENHUB_CLEANUP_ECHO = timedelta(milliseconds=100)
     settings.TOKENHUB_HANDOVER_PATIENCE = PATIENCE
     monkeypatch.setattr(transitions, "FIRST_POLL", MILLISECONDS)
     monkeypatch.setattr(policy, "backoff", lambda attempts: MILLISECONDS)
