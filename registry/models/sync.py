@@ -121,6 +121,11 @@ class Registration(models.Model):
             ),
             models.Index(fields=["batch_id"], name="registration_batch", condition=Q(state="sent")),
             models.Index(
+                fields=["app", "decided_at"],
+                name="registration_unknown",
+                condition=Q(state="failed", reason="Unknown", desired=True),
+            ),
+            models.Index(
                 fields=["desired_changed_at"],
                 name="registration_over",
                 condition=Q(state="retired", desired=False, due_at__isnull=True),
