@@ -31,9 +31,6 @@ def app_status(app: MobileApp) -> AppStatus:
     registrations = Registration.objects.filter(app=app)
     mappings = DataverseMapping.objects.filter(user__app=app)
     events = InteractionEvent.objects.filter(app=app)
-    oldest = {"map": _oldest(mappings, now)}
-    oldest |= {step.value: _oldest(registrations.filter(step=step), now) for step in Step}
-    oldest["relay"] = _oldest(events, now)
     return AppStatus(
         app=app.slug,
         devices=Device.objects.filter(app=app, retired_at__isnull=True).count(),
@@ -41,9 +38,18 @@ def app_status(app: MobileApp) -> AppStatus:
         mappings=_counts(mappings, MappingState.values),
         registrations=_counts(registrations, RegistrationState.values),
         events=_counts(events, EventState.values),
-        oldest_due=oldest,
+        oldest_due=oldest_due(app, now),
         pauses=[_pause(pause) for pause in open_pauses(app)],
     )
+
+
+def oldest_due(app: MobileApp, now: datetime) -> dict[str, float | None]:
+    """How long the oldest of what is due waits, in seconds, by step; None where nothing is due."""
+    registrations = Registration.objects.filter(app=app)
+    oldest = {"map": _oldest(DataverseMapping.objects.filter(user__app=app), now)}
+    oldest |= {step.value: _oldest(registrations.filter(step=step), now) for step in Step}
+    oldest["relay"] = _oldest(InteractionEvent.objects.filter(app=app), now)
+    return oldest
 
 
 def _counts(
@@ -61,16 +67,28 @@ def _oldest(
 
 
 def open_pauses(app: MobileApp) -> QuerySet[Pause]:
-    """What rests of the app or its environment; failures that are only being counted are not among them."""
+    """What rests of the app or its environment."""
+    return all_open_pauses().filter(Q(app=app) | Q(environment=app.dataverse_id))
+
+
+def all_open_pauses() -> QuerySet[Pause]:
+    """Everything that rests; failures that are only being counted are not among it."""
     counting = Q(reason=PauseReason.UNAVAILABLE, failures__lt=settings.TOKENHUB_CIRCUIT_FAILURES) | Q(
         reason=PauseReason.DRY_RUN, failures__lt=settings.TOKENHUB_DRY_RUN_WAVE
     )
-    return Pause.objects.filter(~counting, Q(app=app) | Q(environment=app.dataverse_id))
+    # Nothing here needs a secret, and one that cannot be read must not hide what else is wrong.
+    subjects = Pause.objects.select_related("app", "environment").defer("app__api_token", "environment__client_secret")
+    return subjects.filter(~counting)
+
+
+def subject_of(pause: Pause) -> str:
+    """What rests."""
+    return f"app {pause.app}" if pause.app else f"Dataverse environment {pause.environment}"
 
 
 def _pause(pause: Pause) -> dict[str, str]:
     return {
-        "subject": f"app {pause.app}" if pause.app else f"Dataverse environment {pause.environment}",
+        "subject": subject_of(pause),
         "platform": pause.platform,
         "reason": pause.get_reason_display(),
         "detail": pause.detail,

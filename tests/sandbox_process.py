@@ -50,8 +50,9 @@ class World:
             time.sleep(0.05)
 
     def work_once(self) -> None:
-        for step in tasks.STEPS.values():
-            step()
+        for name, step in tasks.STEPS.items():
+            if name != "check":  # it would mend what tests are to find
+                step()
 
     def work_for(self, seconds: float) -> None:
         ends = time.monotonic() + seconds

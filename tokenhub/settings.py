@@ -225,6 +225,11 @@ TOKENHUB_MAPPING_LOSS_RATIO = env.float("TOKENHUB_MAPPING_LOSS_RATIO", 0.5)
 # Where Microsoft reaches us, e.g. https://push.example.com: CI-J is asked to call back. Unset: polling alone.
 TOKENHUB_PUBLIC_URL: str = env.str("TOKENHUB_PUBLIC_URL", "").rstrip("/")
 TOKENHUB_CALLBACK_BOTH_HEADERS = env.bool("TOKENHUB_CALLBACK_BOTH_HEADERS", False)
+# What raises an alert.
+TOKENHUB_STALLED_AFTER = timedelta(minutes=env.float("TOKENHUB_STALLED_MINUTES", 15.0))
+TOKENHUB_ERASURE_OVERDUE = timedelta(hours=env.float("TOKENHUB_ERASURE_OVERDUE_HOURS", 72.0))
+# Whoever scrapes /metrics proves it by this; without it there is no /metrics.
+TOKENHUB_METRICS_TOKEN: str = env.str("TOKENHUB_METRICS_TOKEN", "")
 # How long finished rows are kept.
 TOKENHUB_PURGE_REGISTRATIONS = timedelta(days=env.float("TOKENHUB_PURGE_REGISTRATIONS_DAYS", 30.0))
 TOKENHUB_PURGE_EVENTS = timedelta(days=env.float("TOKENHUB_PURGE_EVENTS_DAYS", 90.0))

@@ -2,11 +2,12 @@ from django.contrib import admin
 from django.urls import include, path
 
 import sync.views
-from tokenhub import health
+from tokenhub import health, metrics
 
 urlpatterns = [
     path("livez", health.livez),
     path("readyz", health.readyz),
+    path("metrics", metrics.metrics),
     path("api/v1/", include("registry.api.urls")),
     path("cij/callbacks/<uuid:batch_id>", sync.views.callback),
     path("admin/", admin.site.urls),

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from registry.models import Erasure, MobileApp
+from registry.models import DataverseEnvironment, Erasure, MobileApp
 from registry.services.errors import InvalidInput
 
 
@@ -34,10 +34,20 @@ def comma_separated(value: str) -> list[str]:
 def app_by_slug(slug: str) -> MobileApp:
     """The app of that slug. Raises CommandError naming the ones there are."""
     try:
-        return MobileApp.objects.get(slug=slug)
+        return MobileApp.objects.defer("api_token").get(slug=slug)  # a secret that cannot be read can be replaced
     except MobileApp.DoesNotExist:
         known = ", ".join(MobileApp.objects.order_by("slug").values_list("slug", flat=True)) or "none yet"
         raise CommandError(f"There is no app {slug!r}. Known apps: {known}.") from None
+
+
+def dataverse_by_name(name: str) -> DataverseEnvironment:
+    """The Dataverse environment of that name. Raises CommandError naming the ones there are."""
+    try:
+        return DataverseEnvironment.objects.defer("client_secret").get(name=name)
+    except DataverseEnvironment.DoesNotExist:
+        names = DataverseEnvironment.objects.order_by("name").values_list("name", flat=True)
+        known = ", ".join(names) or "none yet"
+        raise CommandError(f"There is no Dataverse environment {name!r}. Known environments: {known}.") from None
 
 
 def receipt(erasure: Erasure) -> dict[str, Any]:

@@ -171,6 +171,11 @@ class Registration(models.Model):
                 condition=Q(due_at__isnull=True) & ~AT_REST,
             ),
             models.Index(
+                fields=["app", "decided_at"],
+                name="registration_unknown",
+                condition=Q(state="failed", reason="Unknown", desired=True),
+            ),
+            models.Index(
                 fields=["desired_changed_at"],
                 name="registration_over",
                 condition=Q(state="retired", desired=False, due_at__isnull=True),

@@ -68,6 +68,20 @@ def create_app(
     )
 
 
+def set_api_token(app: MobileApp, api_token: str) -> None:
+    """Store another ApiToken of the app, encrypted; workers read it with their next batch. Raises InvalidInput."""
+    if not api_token.strip():
+        raise InvalidInput("api_token", "is empty.")
+    MobileApp.objects.filter(pk=app.pk).update(api_token=api_token)
+
+
+def set_client_secret(environment: DataverseEnvironment, client_secret: str) -> None:
+    """Store another client secret of the environment, likewise. Raises InvalidInput."""
+    if not client_secret.strip():
+        raise InvalidInput("client_secret", "is empty.")
+    DataverseEnvironment.objects.filter(pk=environment.pk).update(client_secret=client_secret)
+
+
 def _guid(field: str, value: str | uuid.UUID) -> uuid.UUID:
     try:
         return uuid.UUID(str(value).strip())

@@ -1,4 +1,4 @@
-"""Check: look at every device in turn, however long it is unchanged, and at every registration that rests where none may.
+"""Check: look at every device in turn, however long it is unchanged, and at what rests where no registration may.
 
 The floor under all marks and nudges: a device whose registrations are not what follows from it is planned anew, a user
 without a mapping gets one, a registration that waits for nothing is made due. One block of devices at a time, at a pace
@@ -45,7 +45,7 @@ def _wake_stuck() -> int:
 
 
 def _check_block() -> int:
-    check, _ = RollingCheck.objects.get_or_create(pk=1)
+    RollingCheck.objects.get_or_create(pk=1)
     check = RollingCheck.objects.select_for_update(skip_locked=True).filter(pk=1, due_at__lte=Now()).first()
     if check is None:
         return 0

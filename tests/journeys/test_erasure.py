@@ -11,9 +11,20 @@ from django.core import serializers
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from registry.models import DataverseMapping, Device, Erasure, InteractionEvent, MobileApp, MobileUser, Registration
+from registry.models import (
+    DataverseMapping,
+    Device,
+    Erasure,
+    InteractionEvent,
+    MobileApp,
+    MobileUser,
+    Pause,
+    Registration,
+)
 from registry.services.errors import InvalidInput
-from sync import outbox
+from sync import outbox, pauses
+from sync.alerts import Kind, open_alerts
+from sync.clients.errors import Denied
 from sync.steps import cleanup, map, plan, push, recheck  # noqa: A004 named as the step is
 from sync.steps.erase import look_again
 from tests.journeys.test_outages import in_parallel
@@ -206,6 +217,24 @@ def test_a_forced_end_needs_a_note_and_says_what_cij_may_still_hold(world: World
     assert world.held() == {(anna, "token-1")}
     with pytest.raises(CommandError, match="is over already"):
         command("erasure", receipt["receipt"], "--force", "--note", "again")
+
+
+def test_an_erasure_that_an_outage_holds_up_is_told_when_it_is_overdue_and_ends_with_the_outage(world: World) -> None:
+    registered(world)
+    pauses.rest(world.app, Denied("HTTP 401"))  # the cleanup rests as everything else
+    Pause.objects.update(until=timezone.now() + timedelta(hours=1))
+    receipt = erase()
+    world.work_for(0.5)
+    assert state(receipt) == "waiting"
+    assert Kind.ERASURE_OVERDUE not in {alert.kind for alert in open_alerts()}
+    Erasure.objects.update(requested_at=timezone.now() - timedelta(hours=73))
+    [overdue] = [alert for alert in open_alerts() if alert.kind is Kind.ERASURE_OVERDUE]
+    assert receipt["receipt"] in overdue.what
+    Pause.objects.update(until=timezone.now())
+    world.work_until(lambda: Registration.objects.filter(state="retired").exists())
+    Erasure.objects.update(due_at=timezone.now())
+    world.work_until(lambda: state(receipt) == "done")
+    assert open_alerts() == []
 
 
 def test_a_forced_end_leaves_alone_what_another_device_desires(world: World) -> None:

@@ -70,6 +70,48 @@ def test_secrets_come_from_the_environment_or_standard_input(monkeypatch: pytest
 
 
 @pytest.mark.django_db
+def test_secrets_are_replaced_and_what_happens_next_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    create_dataverse()
+    create_app()
+    monkeypatch.setattr("sys.stdin", io.StringIO("another-token\nanother-secret\n"))
+    said = run("set_api_token", "--app", "shop", "--api-token", "-")
+    assert "the next probe ends that" in said
+    assert "manage.py resume_app --app shop" in said
+    run("set_client_secret", "--dataverse", "contoso", "--client-secret", "-")
+    assert MobileApp.objects.get().api_token == "another-token"
+    assert DataverseEnvironment.objects.get().client_secret == "another-secret"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT a.api_token, d.client_secret FROM registry_mobileapp a, registry_dataverseenvironment d")
+        stored = cursor.fetchone()
+    assert stored is not None
+    assert not any("another" in value for value in stored)
+
+
+@pytest.mark.django_db
+def test_a_secret_that_cannot_be_read_any_more_can_be_replaced() -> None:
+    create_dataverse()
+    create_app()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE registry_mobileapp SET api_token = 'rubbish'")
+        cursor.execute("UPDATE registry_dataverseenvironment SET client_secret = 'rubbish'")
+    run("set_api_token", "--app", "shop", "--api-token", "new")
+    run("set_client_secret", "--dataverse", "contoso", "--client-secret", "new")
+    assert (MobileApp.objects.get().api_token, DataverseEnvironment.objects.get().client_secret) == ("new", "new")
+
+
+@pytest.mark.django_db
+def test_an_empty_secret_and_an_unknown_environment_are_told() -> None:
+    create_dataverse()
+    create_app()
+    with pytest.raises(CommandError, match=r"--api-token: is empty"):
+        run("set_api_token", "--app", "shop", "--api-token", " ")
+    with pytest.raises(CommandError, match=r"--client-secret: is empty"):
+        run("set_client_secret", "--dataverse", "contoso", "--client-secret", "")
+    with pytest.raises(CommandError, match=r"no Dataverse environment 'fabrikam'\. Known environments: contoso"):
+        run("set_client_secret", "--dataverse", "fabrikam", "--client-secret", "x")
+
+
+@pytest.mark.django_db
 def test_secrets_are_encrypted_at_rest() -> None:
     create_dataverse()
     create_app()

@@ -1,28 +1,47 @@
-"""`manage.py sync_status`: how many registrations in each state, how old the oldest due one is, what is paused."""
+"""`manage.py sync_status`: what needs a person, how many registrations in each state, what waits, what is paused."""
 
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from registry.management.base import JsonCommand, app_by_slug
 from registry.models import MobileApp
+from sync.alerts import open_alerts
 from sync.status import app_status
 
 
 class Command(JsonCommand):
-    help = "Show the queues of every app: what is in which state, how long the oldest waits, what is paused and why."
+    help = (
+        "Show what needs a person now, and the queues of every app: what is in which state, how long the oldest waits, "
+        "what is paused and why."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--app", help="only this app (its slug)")
+        parser.add_argument("--app", help="only this app's queues (its slug); alerts are shown of all")
+        parser.add_argument("--fail-on-alert", action="store_true", help="exit with 1 where anything needs a person")
 
     def act(self, **options: Any) -> dict[str, Any]:
         chosen = [app_by_slug(options["app"])] if options["app"] else MobileApp.objects.order_by("slug")
-        return {"apps": [asdict(app_status(app)) for app in chosen]}
+        self.alerts = [asdict(alert) for alert in open_alerts()]
+        return {"alerts": self.alerts, "apps": [asdict(app_status(app)) for app in chosen]}
 
     def say(self, result: dict[str, Any]) -> str:
-        return "\n\n".join(map(_words, result["apps"])) or "No apps yet: manage.py create_app makes one."
+        apps = "\n\n".join(map(_words, result["apps"])) or "No apps yet: manage.py create_app makes one."
+        return "".join(map(_alert, result["alerts"])) + apps
+
+    def handle(self, *args: Any, **options: Any) -> str:
+        words = super().handle(*args, **options)
+        if options["fail_on_alert"] and self.alerts:
+            self.stdout.write(words)
+            raise CommandError(f"{len(self.alerts)} alerts are open.")
+        return words
+
+
+def _alert(alert: dict[str, Any]) -> str:
+    since = alert["since"].isoformat(timespec="seconds")
+    return f"ALERT {alert['kind']}, {alert['subject']}, since {since}: {alert['what']}\n  {alert['to_do']}\n"
 
 
 def _words(status: dict[str, Any]) -> str:

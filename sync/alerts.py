@@ -1,0 +1,128 @@
+"""What needs a person now, read from the tables: there is nothing to acknowledge, an alert ends when its cause does."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from django.conf import settings
+from django.db.models import Count, Min
+
+from registry.models import Erasure, MobileApp, Pause, Registration
+from registry.services import clock
+from registry.states import ErasureState, FailureReason, PauseReason, RegistrationState
+from sync.status import all_open_pauses, oldest_due, subject_of
+
+MAP = "map"  # the one step that rests with the Dataverse environment, not with the app
+
+
+class Kind(StrEnum):
+    """What is wrong. docs/runbook.md says for each what to do."""
+
+    PAUSED = "paused"
+    STALLED = "stalled"
+    ERASURE_OVERDUE = "erasure_overdue"
+    UNKNOWN_OUTCOME = "unknown_outcome"
+
+
+@dataclass(frozen=True)
+class Alert:
+    """Something that is wrong since a time, and who must do what about it. Holds no personal data and no secret."""
+
+    kind: Kind
+    subject: str
+    since: datetime
+    what: str
+    to_do: str
+
+
+_MEND = {
+    PauseReason.THROTTLED: "Nobody, at first: it goes on by itself. Where it comes back, lower the app's call rate.",
+    PauseReason.CREDENTIALS: (
+        "An administrator: renew the client secret in Entra ID, or the ApiToken in Customer Insights - Journeys, and "
+        "store it with manage.py set_client_secret or set_api_token."
+    ),
+    PauseReason.CONFIGURATION: (
+        "An administrator: compare org, mobile app id and ApiToken with the app's Developer information tab; "
+        "manage.py set_api_token stores a new ApiToken."
+    ),
+    PauseReason.UNAVAILABLE: "Operations: see whether Microsoft's side and the way there are up. It goes on by itself.",
+    PauseReason.MAPPINGS_LOST: (
+        "An administrator: give tokenhub's application user its read privileges back. Were the records really deleted, "
+        "accept that with manage.py resume_app."
+    ),
+    PauseReason.DRY_RUN: (
+        "An administrator: renew the app's push credentials (APNs or Firebase) in Customer Insights - Journeys."
+    ),
+}
+
+
+def open_alerts() -> list[Alert]:
+    """Everything that needs a person now, the oldest first."""
+    now = clock.now()
+    pauses = list(all_open_pauses())
+    alerts = [*_paused(pauses), *_stalled(pauses, now), *_overdue(now), *_unknown()]
+    return sorted(alerts, key=lambda alert: alert.since)
+
+
+def _paused(pauses: list[Pause]) -> Iterator[Alert]:
+    for pause in pauses:
+        detail = f" [{pause.detail}]" if pause.detail else ""
+        platform = f" ({pause.platform})" if pause.platform else ""
+        yield Alert(
+            Kind.PAUSED,
+            f"{subject_of(pause)}{platform}",
+            pause.created_at,
+            f"{pause.get_reason_display()}{detail}; next probe {pause.until.isoformat(timespec='seconds')}.",
+            _MEND.get(PauseReason(pause.reason), ""),
+        )
+
+
+def _stalled(pauses: list[Pause], now: datetime) -> Iterator[Alert]:
+    """Queues that do not move although nothing rests: the workers are down, too few, or fail."""
+    apps = {pause.app_id for pause in pauses}
+    environments = {pause.environment_id for pause in pauses}
+    for app in MobileApp.objects.defer("api_token").order_by("slug"):
+        for step, age in oldest_due(app, now).items():
+            rests = app.dataverse_id in environments if step == MAP else app.pk in apps
+            if age is None or rests or age <= settings.TOKENHUB_STALLED_AFTER.total_seconds():
+                continue
+            yield Alert(
+                Kind.STALLED,
+                f"app {app}: {step}",
+                now - timedelta(seconds=age),
+                f"The oldest of what is due waits for {age / 60:.0f} min, and nothing is paused.",
+                "Operations: see whether the workers run, whether there are enough, and what their log says.",
+            )
+
+
+def _overdue(now: datetime) -> Iterator[Alert]:
+    hours = settings.TOKENHUB_ERASURE_OVERDUE
+    overdue = Erasure.objects.filter(state=ErasureState.WAITING, requested_at__lt=now - hours)
+    for slug, count in overdue.order_by("app__slug").values_list("app__slug").annotate(Count("pk")):
+        oldest = overdue.filter(app__slug=slug).order_by("requested_at")[0]
+        yield Alert(
+            Kind.ERASURE_OVERDUE,
+            f"app {slug}",
+            oldest.requested_at,
+            f"{count} erasures wait for Customer Insights - Journeys for more than {hours.total_seconds() / 3600:g} h, "
+            f"the oldest with receipt {oldest.pk}.",
+            "An administrator: mend what keeps the cleanup from being accepted (see the app's other alerts), or force "
+            "the end with manage.py erasure RECEIPT --force --note TEXT.",
+        )
+
+
+def _unknown() -> Iterator[Alert]:
+    unknown = Registration.objects.filter(
+        state=RegistrationState.FAILED, reason=FailureReason.UNKNOWN.value, desired=True
+    )
+    found = unknown.order_by("app__slug").values_list("app__slug").annotate(Count("pk"), Min("decided_at"))
+    for slug, count, since in found:
+        yield Alert(
+            Kind.UNKNOWN_OUTCOME,
+            f"app {slug}",
+            since,
+            f"{count} registrations failed since Customer Insights - Journeys never said what became of them.",
+            "An administrator: check the ApiToken first (manage.py set_api_token), then whether the CRM is throttled; "
+            "then manage.py resume_app tries them again.",
+        )
