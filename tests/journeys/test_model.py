@@ -36,7 +36,10 @@ PROFILES = {
 }
 
 INSTALLATIONS = strategies.sampled_from(["phone-1", "phone-2", "phone-3"])
-TOKENS = strategies.sampled_from(["token-1", "token-2", "token-3"])
+# Hex, so that either platform may have posted them.
+TOKEN = ["aa01", "bb02", "cc03"]
+TOKENS = strategies.sampled_from(TOKEN)
+PLATFORMS = strategies.sampled_from(["android", "android", "android", "ios"])
 USERS = strategies.sampled_from(["u1", "u2", "u3"])
 KNOWN = ["anna@example.com", "bert@example.com", "cleo@example.com"]
 TWICE, NOBODY = "twice@example.com", "nobody@example.com"
@@ -68,6 +71,7 @@ class User:
 @dataclass
 class Phone:
     token: str
+    platform: str
     user: str | None
     retired: bool = False
 
@@ -126,11 +130,14 @@ class Machine(RuleBasedStateMachine):
     @rule(
         installation=INSTALLATIONS,
         token=TOKENS,
+        platform=PLATFORMS,
         user=USERS,
         email=strategies.sampled_from([None, *KNOWN, *KNOWN, TWICE, NOBODY]),
         consent=strategies.sampled_from([None, None, True, True, False]),
     )
-    def launch(self, installation: str, token: str, user: str, email: str | None, consent: bool | None) -> None:
+    def launch(
+        self, installation: str, token: str, platform: str, user: str, email: str | None, consent: bool | None
+    ) -> None:
         posted: dict[str, Any] = {"id": user}
         known = self.users.setdefault(user, User())
         if email is not None:
@@ -139,15 +146,16 @@ class Machine(RuleBasedStateMachine):
             known.records |= {self.look_up(email, record) for record in known.records}
         if consent is not None:
             posted["push_consent"] = known.consent = consent
-        answer = self.world.server.launch(installation_id=installation, token=token, user=posted)
+        answer = self.world.server.launch(installation_id=installation, token=token, platform=platform, user=posted)
         assert answer.status_code in (200, 201)
-        self.has(installation, token, user)
+        self.has(installation, token, platform, user)
 
     @rule(installation=INSTALLATIONS, token=TOKENS)
     def launch_by_the_phone(self, installation: str, token: str) -> None:
-        self.world.mobile.launch(installation_id=installation, token=token)
         before = self.phones.get(installation)
-        self.has(installation, token, before.user if before else None)
+        platform = before.platform if before else "android"
+        self.world.mobile.launch(installation_id=installation, token=token, platform=platform)
+        self.has(installation, token, platform, before.user if before else None)
 
     @precondition(lambda self: self.phones)
     @rule(data=strategies.data())
@@ -217,7 +225,7 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.world.microsoft.clear_faults()
-        self.world.microsoft.set_outcomes(dict.fromkeys(["token-1", "token-2", "token-3"]))
+        self.world.microsoft.set_outcomes(dict.fromkeys(TOKEN))
         ends = time.monotonic() + 10
         while not self.quiet():
             assert time.monotonic() < ends, f"not quiet: {list(Registration.objects.values())}"
@@ -231,7 +239,7 @@ class Machine(RuleBasedStateMachine):
             self.world.work_once()
             time.sleep(0.01)
         self.nothing_forbidden_took_effect()
-        assert self.world.held() == self.desired()
+        assert {(held.user_id, held.token, held.platform) for held in self.world.microsoft.held()} == self.desired()
 
     def quiet(self) -> bool:
         soon = timezone.now() + timedelta(minutes=1)
@@ -246,16 +254,16 @@ class Machine(RuleBasedStateMachine):
 
     # --- the model --------------------------------------------------------------------------------------------------
 
-    def has(self, installation: str, token: str, user: str | None) -> None:
+    def has(self, installation: str, token: str, platform: str, user: str | None) -> None:
         for phone in self.phones.values():
             phone.retired |= phone.token == token
-        self.phones[installation] = Phone(token, user)
+        self.phones[installation] = Phone(token, platform, user)
 
     def look_up(self, email: str, before: str | None) -> str | None:
         """A mapping is sticky: an address that leads nowhere leaves it as it is."""
         return before if email in ("", NOBODY) else self.records.get(email)
 
-    def desired(self) -> set[tuple[str, str]]:
+    def desired(self) -> set[tuple[str, str, str]]:
         """What CI-J must hold."""
         pairs = set()
         for phone in self.phones.values():
@@ -267,7 +275,7 @@ class Machine(RuleBasedStateMachine):
             record = str(found) if found else None
             assert record in possible
             if record:
-                pairs.add((record, phone.token))
+                pairs.add((record, phone.token, phone.platform))
         return pairs
 
 
@@ -281,6 +289,7 @@ def hasty(world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(policy, "backoff", lambda attempts: MILLISECONDS)
     monkeypatch.setattr(mapping, "ASK_AGAIN", MILLISECONDS)
     settings.TOKENHUB_PROBE = MILLISECONDS
+    settings.TOKENHUB_SHARED_RETURNS = 1_000_000  # here tokens go to and fro all the time
     MobileApp.objects.update(requests_per_second=10_000)
     return world
 
