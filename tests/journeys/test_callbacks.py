@@ -10,7 +10,7 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from registry.models import Registration
-from sync import connect, policy
+from sync import connect, transitions
 from tests.sandbox_process import World
 
 
@@ -18,7 +18,7 @@ from tests.sandbox_process import World
 def called_back(world: World, live_server: LiveServer, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world whose CI-J can reach us, and whose first poll would come much too late."""
     settings.TOKENHUB_PUBLIC_URL = live_server.url
-    monkeypatch.setattr(policy, "FIRST_POLL", timedelta(minutes=10))
+    monkeypatch.setattr(transitions, "FIRST_POLL", timedelta(minutes=10))
     world.microsoft.settings(processing_delay=0.5)
     return world
 

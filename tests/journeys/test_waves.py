@@ -3,12 +3,13 @@
 from datetime import timedelta
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 from pytest_django import Settings
 
-from registry.models import Device, Registration
+from registry.models import Device, Pause, Registration
 from sync.status import open_pauses
-from tests.sandbox_process import World
+from tests.sandbox_process import API_TOKEN, World
 
 
 def launch(world: World, *numbers: int, platform: str = "android") -> dict[str, str]:
@@ -88,3 +89,47 @@ def test_an_old_registration_is_confirmed_again_when_its_phone_launches(world: W
     world.work_until(lambda: len(world.microsoft.calls("register_batch")) == 2)
     world.work_until(lambda: world.server.state("android1") == "registered")
     assert Registration.objects.get().registered_at > timezone.now() - timedelta(minutes=1)  # type: ignore[operator]
+
+
+@pytest.mark.usefixtures("small_wave")
+def test_a_wave_may_come_slowly_and_what_it_failed_from_its_first_on_is_tried_again(world: World) -> None:
+    tokens: dict[str, str] = {}
+    for number in range(5):
+        tokens |= launch(world, number)
+        world.microsoft.set_outcomes(dict.fromkeys(tokens.values(), "DryRunSendingFailed"))
+        world.work_until(lambda: all(decided(token) for token in tokens.values()))  # noqa: B023 called here only
+        # An hour passes.
+        hour = timedelta(hours=1)
+        Pause.objects.update(created_at=F("created_at") - hour, until=F("until") - hour)
+        Registration.objects.update(decided_at=F("decided_at") - hour)
+    world.microsoft.set_outcomes(dict.fromkeys(tokens.values(), None))
+    world.app.pauses.update(until=timezone.now())
+    world.work_until(lambda: {token for _, token in world.held()} == set(tokens.values()))
+
+
+def decided(token: str) -> bool:
+    """Whether a test message to it failed, if only to be queued again by the wave."""
+    return Registration.objects.filter(token=token, decided_at__isnull=False).exists()
+
+
+def test_what_was_sent_with_a_wrong_api_token_is_sent_again_when_it_is_right(world: World) -> None:
+    """CI-J answers 202 to a wrong ApiToken, stores nothing, and says Pending for ever."""
+    launch(world, 1)
+    app = world.app
+    world.microsoft.put_app(str(app.org_id), str(app.mobile_app_id), "another")
+    world.work_until(lambda: open_pauses(app).filter(reason__in=["credentials", "configuration"]).exists())
+    assert Registration.objects.get().request_id is not None
+    world.microsoft.put_app(str(app.org_id), str(app.mobile_app_id), API_TOKEN)
+    app.pauses.update(until=timezone.now())
+    world.work_until(lambda: world.server.state("android1") == "registered", timeout=30)
+    assert Registration.objects.get().rounds == 0
+
+
+def test_one_without_any_outcome_is_tried_again_when_its_phone_launches(world: World) -> None:
+    launch(world, 1)
+    world.work_until(lambda: Registration.objects.filter(state="sent").exists())
+    old = timezone.now() - timedelta(days=2)
+    Registration.objects.update(state="failed", reason="Unknown", decided_at=old, request_id=None, due_at=None)
+    Device.objects.update(last_seen=timezone.now() - timedelta(hours=7))
+    launch(world, 1)
+    world.work_until(lambda: world.server.state("android1") == "registered")
