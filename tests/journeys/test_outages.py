@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django.utils import timezone
+from pytest_django import Settings
 
 from registry.models import DataverseMapping, Device, MobileApp, MobileUser, Pause, Registration
 from registry.services.ingest import mark_devices
@@ -160,3 +161,31 @@ def test_planners_and_settlers_do_not_lose_each_others_work(world: World) -> Non
 
     assert in_parallel(6, work) == []
     world.work_until(lambda: len(world.held()) == len(contacts), timeout=30)
+
+
+@pytest.mark.parametrize("step", ["push", "confirm", "cleanup"])
+def test_nothing_is_sent_that_its_lease_may_not_outlast(world: World, settings: Settings, step: str) -> None:
+    """An answer after the lease is lost, and somebody else may be sending the same by then."""
+    launch(world, 2)
+    if step != "push":
+        world.work_until(lambda: Registration.objects.filter(state="sent").count() == 2)
+    if step == "cleanup":
+        world.work_until(lambda: Registration.objects.filter(state="registered").count() == 2)
+        for name in ("u0", "u1"):
+            world.mobile.post(f"devices/{name}/sign-out")
+    settings.TOKENHUB_LEASE = settings.TOKENHUB_CALL_DEADLINE - timedelta(seconds=1)
+    for name in ("map", "plan"):
+        tasks.STEPS[name]()
+    Registration.objects.update(due_at=timezone.now())
+    seen = world.microsoft.summary()["seq"]
+    tasks.STEPS[step]()
+    assert [call for call in world.microsoft.calls(after=seen) if call.items or call.kind == "status"] == []
+    settings.TOKENHUB_LEASE = timedelta(seconds=60)
+    Registration.objects.update(due_at=timezone.now())
+    Pause.objects.all().delete()
+    expected = 0 if step == "cleanup" else 2
+    world.work_until(lambda: len(world.held()) == expected and not moving())
+
+
+def moving() -> bool:
+    return Registration.objects.exclude(state__in=["registered", "retired"]).exists()

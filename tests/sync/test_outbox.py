@@ -172,3 +172,10 @@ def test_what_is_desired_is_read_when_settling_not_when_claiming(shop: MobileApp
 def _no_transaction_left() -> Iterator[None]:
     yield
     assert transaction.get_connection().in_atomic_block is False
+
+
+def test_a_token_that_is_held_for_another_does_not_hold_up_the_rest_of_the_batch(shop: MobileApp) -> None:
+    registration(shop, state=RegistrationState.REGISTERED, desired=False, maybe_held=True, due_at=None)
+    registration(shop)  # the same token, for somebody else
+    free = registration(shop, "token-2")
+    assert [row.pk for row in claim(shop, Step.PUSH).rows] == [free.pk]

@@ -137,3 +137,9 @@ def test_a_registration_without_an_answer_is_given_time_before_it_is_cleaned_up(
     assert wanted["due_at"] < NOW + timedelta(seconds=2)
     unwanted = transitions.unanswered(row(desired=False), "x", NOW, PATIENCE)
     assert unwanted["due_at"] == NOW + timedelta(seconds=20)
+
+
+def test_a_token_is_free_only_when_its_accepted_cleanup_had_time_to_settle() -> None:
+    change = transitions.cleanup_accepted(row(state="retiring", desired=False), NOW, timedelta(seconds=5))
+    assert (change["due_at"], change["cleaned_at"]) == (NOW + timedelta(seconds=5), NOW)
+    assert "maybe_held" not in change
