@@ -189,3 +189,13 @@ def test_nothing_is_sent_that_its_lease_may_not_outlast(world: World, settings: 
 
 def moving() -> bool:
     return Registration.objects.exclude(state__in=["registered", "retired"]).exists()
+
+
+def test_a_refused_batch_is_not_split_where_the_status_call_is_refused_too(world: World) -> None:
+    """Org, mobile app id or ApiToken are wrong: no token is looked at on its own."""
+    world.microsoft.add_fault("register_batch", times=None, status=400)
+    world.microsoft.add_fault("status", times=None, status=400)
+    launch(world, 8)
+    world.work_until(world.app.pauses.exists)
+    assert world.app.pauses.get().reason == "configuration"
+    assert [len(call.items) for call in world.microsoft.calls("register_batch")] == [8]
