@@ -30,6 +30,7 @@ DEADLINE = 4  # seconds that the stack waits for an answer of Microsoft's side
 # Everything that takes a minute takes seconds. docs/chaos.md says how they hang together.
 HURRY = {
     "TOKENHUB_LEASE_SECONDS": "15",
+    "TOKENHUB_CLEANUP_ECHO_SECONDS": "20",
     "TOKENHUB_CALL_DEADLINE_SECONDS": str(DEADLINE),
     "TOKENHUB_HANDOVER_PATIENCE_SECONDS": "12",
     "TOKENHUB_PENDING_LIMIT_HOURS": str(40 / 3600),
