@@ -9,7 +9,6 @@
 
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
 
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -20,7 +19,8 @@ from registry.models import DataverseMapping, Device, Erasure, InteractionEvent,
 from registry.ports import announce
 from registry.services.errors import InvalidInput
 from registry.services.locking import in_transaction
-from registry.states import ErasureState, RegistrationState, RetiredReason
+from registry.services.purge import is_over
+from registry.states import ErasureState, RetiredReason
 
 
 def erase_user(app: MobileApp, external_id: str, requested_by: str) -> Erasure:
@@ -53,7 +53,7 @@ def finish(erasure: Erasure, state: ErasureState) -> bool:
         linked.filter(desired=True).exclude(device__in=devices).update(erasure=None)
     registrations = list(linked.select_for_update().order_by("pk").values_list("pk", flat=True))
     now = timezone.now()
-    waiting = linked.exclude(_over(now)).count()
+    waiting = linked.exclude(is_over(now)).count()
     planned = all(device.revision == device.planned_revision for device in devices)
     if state is not ErasureState.FORCED and (waiting or not planned):
         return False
@@ -73,22 +73,9 @@ def unfinished(erasures: Sequence[Erasure]) -> set[uuid.UUID]:
     """Those among them that still wait for the planner or for CI-J, as far as a look without locks can tell."""
     now = timezone.now()
     to_plan = Device.objects.filter(erasure__in=erasures, revision__gt=F("planned_revision"))
-    to_clean_up = Registration.objects.filter(erasure__in=erasures).exclude(_over(now))
+    to_clean_up = Registration.objects.filter(erasure__in=erasures).exclude(is_over(now))
     found = {*to_plan.values_list("erasure", flat=True), *to_clean_up.values_list("erasure", flat=True)}
     return {erasure for erasure in found if erasure is not None}
-
-
-def _over(now: datetime) -> Q:
-    """CI-J was never told of it or has accepted its cleanup, and nothing sent for it is in the air."""
-    return Q(
-        Q(unanswered_until__isnull=True) | Q(unanswered_until__lte=now),
-        state=RegistrationState.RETIRED,
-        desired=False,
-        maybe_held=False,
-        in_flight=False,
-        recheck=False,
-        due_at__isnull=True,
-    )
 
 
 def _erase(app: MobileApp, external_id: str, requested_by: str) -> Erasure:

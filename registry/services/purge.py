@@ -30,10 +30,9 @@ def purge() -> int:
     return sum(_delete_batch(rows) for rows in over)
 
 
-def registrations(now: datetime, before: datetime) -> QuerySet[Registration]:
-    """Retired, idle and wanted by nobody; last changed before that time."""
-    return Registration.objects.filter(
-        Q(cleaned_at__isnull=True) | Q(cleaned_at__lt=before),
+def is_over(now: datetime) -> Q:
+    """A registration that CI-J never knew of, or whose cleanup it accepted, and nothing sent for it is in the air."""
+    return Q(
         Q(unanswered_until__isnull=True) | Q(unanswered_until__lt=now),
         state=RegistrationState.RETIRED,
         desired=False,
@@ -41,6 +40,14 @@ def registrations(now: datetime, before: datetime) -> QuerySet[Registration]:
         in_flight=False,
         recheck=False,
         due_at__isnull=True,
+    )
+
+
+def registrations(now: datetime, before: datetime) -> QuerySet[Registration]:
+    """Over, and last changed before that time."""
+    return Registration.objects.filter(
+        is_over(now),
+        Q(cleaned_at__isnull=True) | Q(cleaned_at__lt=before),
         erasure__isnull=True,
         desired_changed_at__lt=before,
     ).order_by("desired_changed_at")
