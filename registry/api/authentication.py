@@ -4,10 +4,13 @@ from typing import cast
 
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
+from rest_framework.views import APIView
 
 from registry.models import ApiKey
 from registry.services.keys import find_key
+from registry.states import KeyKind
 
 
 class Caller:
@@ -34,6 +37,15 @@ class BearerKeyAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="tokenhub"'
+
+
+class ServerKey(BasePermission):
+    """Only a server key gets in. A mobile key lies in every copy of the app, and gets 403."""
+
+    message = "This needs a server key: a mobile key can be read out of the app by anybody."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return isinstance(request.user, Caller) and request.user.key.kind == KeyKind.SERVER
 
 
 def caller_of(request: Request) -> Caller:
