@@ -26,11 +26,11 @@ class EncryptedTextField(models.TextField[str, str]):
     """Text that is encrypted in the database (Fernet: AES-128-CBC with HMAC) and plain in Python."""
 
     def get_prep_value(self, value: Any) -> Any:
-        return None if value is None else _current().encrypt(str(value).encode()).decode()
+        return value if value in (None, "") else _current().encrypt(str(value).encode()).decode()
 
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> str | None:
-        if value is None:
-            return None
+        if not value:  # nothing is no secret
+            return value
         try:
             return _current().decrypt(value).decode()
         except InvalidToken:

@@ -16,8 +16,9 @@ class KeyKind(TextChoices):
 class Identity(TextChoices):
     """Who may say which user a device belongs to."""
 
+    JWT = "jwt", "a signed token of the user's (JWT), or a server key"
     BACKEND = "backend", "only server keys"
-    UNVERIFIED = "unverified", "any key (for trying out)"
+    UNVERIFIED = "unverified", "any key: anybody can get anybody's messages (for trying out)"
 
 
 class DataverseTable(TextChoices):

@@ -51,26 +51,34 @@ class Api:
 
     def __init__(self, key: str = "") -> None:
         self.client = APIClient()
+        self.secrets: dict[str, str] = {}  # of the installations, as a phone keeps its own
         if key:
             self.client.credentials(HTTP_AUTHORIZATION=f"Bearer {key}")
 
     def launch(self, **fields: Any) -> Any:
         """Post a launch; what is not given is an Android phone of nobody's."""
         body = {"installation_id": "phone-1", "platform": "android", "token": "token-1", **fields}
-        return self.post("devices", body)
+        answer = self.client.post("/api/v1/devices", body, format="json", headers=self._proof(body["installation_id"]))
+        if answer.status_code in (200, 201) and "installation_secret" in answer.json():
+            self.secrets[body["installation_id"]] = answer.json()["installation_secret"]
+        return answer
 
     def state(self, installation_id: str = "phone-1") -> str:
         body = self.get(f"devices/{installation_id}").json()
         return str(body["registration"]["state"])
 
     def get(self, path: str) -> Any:
-        return self.client.get(f"/api/v1/{path}")
+        return self.client.get(f"/api/v1/{path}", headers=self._proof(path))
 
     def post(self, path: str, body: Any = None) -> Any:
-        return self.client.post(f"/api/v1/{path}", body, format="json")
+        return self.client.post(f"/api/v1/{path}", body, format="json", headers=self._proof(path))
 
     def delete(self, path: str) -> Any:
-        return self.client.delete(f"/api/v1/{path}")
+        return self.client.delete(f"/api/v1/{path}", headers=self._proof(path))
+
+    def _proof(self, path: str) -> dict[str, str]:
+        installation = path.removeprefix("devices/").partition("/")[0]
+        return {"Installation-Secret": self.secrets[installation]} if installation in self.secrets else {}
 
 
 @pytest.fixture

@@ -228,6 +228,13 @@ TOKENHUB_CALLBACK_BOTH_HEADERS = env.bool("TOKENHUB_CALLBACK_BOTH_HEADERS", Fals
 # What raises an alert.
 TOKENHUB_STALLED_AFTER = timedelta(minutes=env.float("TOKENHUB_STALLED_MINUTES", 15.0))
 TOKENHUB_ERASURE_OVERDUE = timedelta(hours=env.float("TOKENHUB_ERASURE_OVERDUE_HOURS", 72.0))
+# How long a process believes what it read of an app's keys and issuer: a change is seen everywhere after that.
+TOKENHUB_KEY_CACHE = timedelta(seconds=env.float("TOKENHUB_KEY_CACHE_SECONDS", 3.0))
+# The signing keys of the apps' identity providers.
+TOKENHUB_JWKS_REFRESH = timedelta(minutes=env.float("TOKENHUB_JWKS_REFRESH_MINUTES", 60.0))
+TOKENHUB_JWKS_MIN_INTERVAL = timedelta(seconds=env.float("TOKENHUB_JWKS_MIN_INTERVAL_SECONDS", 10.0))
+# Hosts of a JWKS that may have a private address, e.g. an identity provider inside the company's network.
+TOKENHUB_JWKS_PRIVATE_HOSTS: list[str] = env.list("TOKENHUB_JWKS_PRIVATE_HOSTS", default=[])
 # Whoever scrapes /metrics proves it by this; without it there is no /metrics.
 TOKENHUB_METRICS_TOKEN: str = env.str("TOKENHUB_METRICS_TOKEN", "")
 # How long finished rows are kept.

@@ -38,9 +38,40 @@ TYPES = {
 
 
 class UserNotAllowedProblem(exceptions.PermissionDenied):
+    problem_type = "urn:tokenhub:problem:user-not-allowed"
     default_detail = (
         "This app's identity policy is 'backend': only a server key may name a user. "
         "Post without the field 'user', and attach the user from your own server."
+    )
+
+
+class UserTokenNeededProblem(exceptions.PermissionDenied):
+    problem_type = "urn:tokenhub:problem:user-not-allowed"
+    default_detail = (
+        "This app's identity policy is 'jwt': with a mobile key a user is named by a signed token alone, "
+        "in the field 'user.token'."
+    )
+
+
+class UserTokenRefusedProblem(exceptions.PermissionDenied):
+    problem_type = "urn:tokenhub:problem:user-token-refused"
+
+
+class UserTokenExpiredProblem(exceptions.PermissionDenied):
+    problem_type = "urn:tokenhub:problem:user-token-expired"
+
+
+class SigningKeysProblem(exceptions.APIException):
+    status_code = 503
+    problem_type = "urn:tokenhub:problem:signing-keys-unavailable"
+    default_detail = "The key that the user's token is signed with is being fetched. Nothing was changed; post again."
+
+
+class InstallationSecretProblem(exceptions.PermissionDenied):
+    problem_type = "urn:tokenhub:problem:installation-secret"
+    default_detail = (
+        "This installation is secured: show the secret that was handed out with its first answer, in the header "
+        "Installation-Secret. Where it is lost, make a new installation id and post again."
     )
 
 
@@ -69,7 +100,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         return None
     status = HTTPStatus(response.status_code)
     problem: dict[str, Any] = {
-        "type": TYPES.get(status, "about:blank"),
+        "type": getattr(exc, "problem_type", TYPES.get(status, "about:blank")),
         "title": status.phrase,
         "status": status.value,
     }

@@ -68,7 +68,8 @@ class StrictBooleanField(serializers.BooleanField):
 
 
 class UserSerializer(StrictSerializer):
-    id = TextField(max_length=255)
+    id = TextField(max_length=255, required=False)
+    token = TextField(max_length=8192, required=False)
     email = TextField(max_length=254, required=False, allow_null=True, allow_blank=True)
     phone = TextField(max_length=64, required=False, allow_null=True, allow_blank=True)
     push_consent = StrictBooleanField(required=False)
@@ -77,6 +78,10 @@ class UserSerializer(StrictSerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Normalise the keys to match by; null or blank takes a key away."""
         app: MobileApp = self.context["app"]
+        if ("id" in attrs) == ("token" in attrs):
+            raise serializers.ValidationError({"id": ["Give exactly one of id and token."]})
+        if "token" in attrs and (said := attrs.keys() & {"email", "phone"}):
+            raise serializers.ValidationError({name: ["comes from the token alone."] for name in sorted(said)})
         for name in ("email", "phone"):
             if name in attrs:
                 attrs[name] = (attrs[name] or "").strip()
@@ -85,6 +90,22 @@ class UserSerializer(StrictSerializer):
         if attrs.get("phone"):
             attrs["phone"] = checked(phone_number, "phone", attrs["phone"], app.default_region)
         return attrs
+
+
+class SequenceField(serializers.IntegerField):
+    """A whole number that the phone only ever raises."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=0, max_value=2**63 - 1, **kwargs)
+
+    def to_internal_value(self, data: Any) -> int:
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class SignOutSerializer(StrictSerializer):
+    sequence = SequenceField(required=False)
 
 
 class LaunchSerializer(StrictSerializer):
@@ -97,6 +118,7 @@ class LaunchSerializer(StrictSerializer):
     model = TextField(max_length=128, required=False, allow_blank=True)
     locale = TextField(max_length=35, required=False, allow_blank=True)
     time_zone = TextField(max_length=64, required=False, allow_blank=True)
+    sequence = SequenceField(required=False)
 
     def validate_time_zone(self, value: str) -> str:
         if value and value not in time_zones():
@@ -107,21 +129,17 @@ class LaunchSerializer(StrictSerializer):
         attrs["token"] = checked(device_token, "token", attrs["token"], attrs["platform"])
         return attrs
 
-    def to_launch(self, *, may_name_user: bool) -> Launch:
-        """The validated post as a Launch."""
+    def to_launch(self, user: LaunchUser | None, **more: Any) -> Launch:
+        """The validated post as a Launch; who the user is, and `more` fields of the launch, are the caller's to say."""
         data = self.validated_data
-        posted = data.get("user")
-        user = None
-        if posted is not None:
-            user = LaunchUser(posted["id"], {name: value for name, value in posted.items() if name != "id"})
         return Launch(
             installation_id=data["installation_id"],
             platform=data["platform"],
             token=data["token"],
             user=user,
-            # A caller that may not name users and leaves the field out says nothing about who is signed in.
-            keep_user=not may_name_user and "user" not in data,
             info={name: data[name] for name in INFO_FIELDS if name in data},
+            sequence=data.get("sequence"),
+            **more,
         )
 
 

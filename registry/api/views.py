@@ -8,20 +8,22 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from registry.api.authentication import Caller, caller_of
-from registry.api.problems import SharedInstallationProblem, UserNotAllowedProblem
-from registry.api.serializers import EventSerializer, LaunchSerializer, device_body, reported_event
+from registry.api.identity import shown_secret, who
+from registry.api.problems import InstallationSecretProblem, SharedInstallationProblem
+from registry.api.serializers import (
+    EventSerializer,
+    LaunchSerializer,
+    SignOutSerializer,
+    device_body,
+    reported_event,
+)
 from registry.models import Device
+from registry.services import installations
 from registry.services.events import record_events
 from registry.services.ingest import Result, find_device, record_launch, retire_device, sign_out
 from registry.services.shared import SharedInstallation
-from registry.states import Identity, KeyKind
 
 MAX_EVENTS = 100
-
-
-def may_name_user(caller: Caller) -> bool:
-    """Whether the app's identity policy lets this key say who is signed in."""
-    return caller.key.kind == KeyKind.SERVER or caller.app.identity == Identity.UNVERIFIED
 
 
 def device_or_404(caller: Caller, installation_id: str) -> Device:
@@ -31,42 +33,58 @@ def device_or_404(caller: Caller, installation_id: str) -> Device:
     return device
 
 
+def own_device_or_404(request: Request, installation_id: str) -> Device:
+    """As above; a mobile key has to show the installation's secret, where it has one."""
+    caller = caller_of(request)
+    device = device_or_404(caller, installation_id)
+    shown = shown_secret(request)
+    if shown is not None:
+        try:
+            installations.prove(device, shown)
+        except installations.NotYourInstallation:
+            raise InstallationSecretProblem from None
+    return device
+
+
 class DevicesView(APIView):
     def post(self, request: Request) -> Response:
         """A launch: idempotent upsert by installation id."""
         caller = caller_of(request)
         serializer = LaunchSerializer(data=request.data, context={"app": caller.app})
         serializer.is_valid(raise_exception=True)
-        allowed = may_name_user(caller)
-        launch = serializer.to_launch(may_name_user=allowed)
-        if launch.user is not None and not allowed:
-            raise UserNotAllowedProblem
+        launch = serializer.to_launch(**who(caller, serializer.validated_data), secret=shown_secret(request))
         try:
-            device, result = record_launch(caller.app, launch)
+            recorded = record_launch(caller.app, launch)
         except SharedInstallation:
             raise SharedInstallationProblem from None
-        return Response(
-            {"installation_id": device.installation_id, "result": result.value},
-            status=status.HTTP_201_CREATED if result is Result.CREATED else status.HTTP_200_OK,
-        )
+        except installations.NotYourInstallation:
+            raise InstallationSecretProblem from None
+        body = {"installation_id": launch.installation_id, "result": recorded.result.value}
+        if recorded.secret:
+            body["installation_secret"] = recorded.secret
+        created = recorded.result is Result.CREATED
+        return Response(body, status=status.HTTP_201_CREATED if created else status.HTTP_200_OK)
 
 
 class DeviceView(APIView):
     def get(self, request: Request, installation_id: str) -> Response:
         """What is known of the device, and what stands between it and a push."""
-        return Response(device_body(device_or_404(caller_of(request), installation_id)))
+        return Response(device_body(own_device_or_404(request, installation_id)))
 
     def delete(self, request: Request, installation_id: str) -> Response:
         """Retire the device; its registration is cleaned up. It lives again when it posts again."""
-        retire_device(device_or_404(caller_of(request), installation_id))
+        retire_device(own_device_or_404(request, installation_id))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
 class SignOutView(APIView):
     def post(self, request: Request, installation_id: str) -> Response:
         """Nobody is signed in on the device any more."""
-        sign_out(device_or_404(caller_of(request), installation_id))
-        return Response(status=status.HTTP_204_NO_CONTENT)
+        device = own_device_or_404(request, installation_id)
+        serializer = SignOutSerializer(data=request.data or {})
+        serializer.is_valid(raise_exception=True)
+        result = sign_out(device, serializer.validated_data.get("sequence"))
+        return Response({"installation_id": device.installation_id, "result": result.value})
 
 
 class EventsView(APIView):

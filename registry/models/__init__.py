@@ -1,6 +1,6 @@
 """Every table of tokenhub."""
 
-from registry.models.apps import ApiKey, DataverseEnvironment, MobileApp, Pause
+from registry.models.apps import ApiKey, DataverseEnvironment, MobileApp, Pause, TokenIssuer
 from registry.models.devices import Device, MobileUser
 from registry.models.erasures import Erasure
 from registry.models.events import InteractionEvent
@@ -20,4 +20,5 @@ __all__ = [
     "Pause",
     "Registration",
     "RollingCheck",
+    "TokenIssuer",
 ]

@@ -1,6 +1,6 @@
 """Mobile apps, the Dataverse environments behind them, their keys and their pauses."""
 
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -58,7 +58,14 @@ class MobileApp(models.Model):
     dataverse = models.ForeignKey(DataverseEnvironment, models.PROTECT, related_name="apps")
     match = models.JSONField(default=default_match, help_text="Tables to look users up in, in this order")
     match_by = models.JSONField(default=default_match_by, help_text="Keys to match by, in this order")
-    identity = models.CharField(max_length=16, choices=Identity, default=Identity.BACKEND)
+    identity = models.CharField(
+        max_length=16, choices=Identity, default=Identity.JWT, help_text="Who may say which user a phone belongs to"
+    )
+    installation_secrets = models.BooleanField(
+        default=True,
+        help_text="Phones with a mobile key get a secret with their first answer and have to show it from then on, so "
+        "that a leaked installation id takes nothing over",
+    )
     default_push_consent = models.BooleanField(default=True)
     default_tracking_consent = models.BooleanField(default=True)
     default_region = models.CharField(
@@ -83,6 +90,63 @@ class MobileApp(models.Model):
 
     def __str__(self) -> str:
         return self.slug
+
+
+def default_algorithms() -> list[str]:
+    return ["RS256", "ES256"]
+
+
+class TokenIssuer(models.Model):
+    """Who signs the tokens (JWT) that name an app's users, how they are proven, and what is read from them.
+
+    Exactly one of `jwks_url`, `public_keys` and `secret` proves them. Workers fetch the JWKS; `keys` is what they
+    fetched last, and a phone never waits for it.
+    """
+
+    app = models.OneToOneField(MobileApp, models.CASCADE, related_name="token_issuer")
+    issuer = models.CharField(max_length=500, help_text="The claim iss, exactly as the tokens have it")
+    audience = models.CharField(max_length=500, help_text="The claim aud, or one of its values")
+    jwks_url = models.URLField("JWKS URL", max_length=500, blank=True, default="")
+    public_keys = models.TextField(blank=True, default="", help_text="PEM, one or several one after the other")
+    secret = EncryptedTextField("shared secret", blank=True, default="")
+    algorithms = models.JSONField(default=default_algorithms)
+    leeway = models.PositiveSmallIntegerField(
+        default=30, validators=[MaxValueValidator(300)], help_text="Seconds that the clocks may differ"
+    )
+    user_claim = models.CharField(max_length=128, default="sub")
+    email_claim = models.CharField("e-mail claim", max_length=128, blank=True, default="email")
+    phone_claim = models.CharField(max_length=128, blank=True, default="phone_number")
+    installation_claim = models.CharField(
+        max_length=128,
+        blank=True,
+        default="",
+        help_text="Where set, a token is good for the installation in it only",
+    )
+    trust_unmarked = models.BooleanField(
+        "trust unmarked addresses",
+        default=False,
+        help_text="Take e-mail and phone also where the token lacks email_verified or phone_number_verified: only for "
+        "an issuer that proves them itself. One marked as not verified is never taken",
+    )
+    keys = models.JSONField(null=True, blank=True, editable=False)
+    keys_fetched_at = models.DateTimeField(null=True, blank=True, editable=False)
+    keys_error = models.CharField(max_length=500, blank=True, default="", editable=False)
+    keys_failing_since = models.DateTimeField(null=True, blank=True, editable=False)
+    keys_asked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    keys_due_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="tokenissuer_one_proof",
+                condition=Q(~Q(jwks_url=""), public_keys="", secret="")
+                | Q(~Q(public_keys=""), jwks_url="", secret="")
+                | Q(~Q(secret=""), jwks_url="", public_keys=""),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.issuer
 
 
 class ApiKey(models.Model):

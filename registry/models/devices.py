@@ -65,6 +65,14 @@ class Device(models.Model):
     shared_since = models.DateTimeField(
         null=True, blank=True, help_text="two phones post this installation id, as far as their tokens tell"
     )
+    # What a phone shows that this installation is its own; empty: it was handed out none yet.
+    secret_hash = models.BinaryField(max_length=32, db_default=b"", editable=False)
+    secret_shown = models.BooleanField(db_default=False, editable=False)
+    # Only grow: what is older than them was delayed on its way, and changes nothing.
+    sequence = models.BigIntegerField(null=True, blank=True, editable=False)
+    user_tokens_from = models.BigIntegerField(
+        db_default=0, editable=False, help_text="user tokens issued before (seconds since 1970) are stale"
+    )
     revision = models.BigIntegerField(default=1, editable=False)
     planned_revision = models.BigIntegerField(default=0, editable=False)
 

@@ -1,6 +1,7 @@
 """What a phone's post does to the tables.
 
-A launch nearly always repeats what is known: one indexed read, no write. A change is one transaction:
+A launch nearly always repeats what is known: one indexed read, no write. What was delayed on its way, as its sequence
+number or its user token tells, is stale and changes nothing. A change is one transaction:
 
 1. take the advisory locks of the installation and of the token, in order, so that parallel posts of one
    installation or of one token queue up and the last to commit wins;
@@ -17,13 +18,13 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
 from registry.crypto import sha256
 from registry.models import DataverseMapping, Device, MobileApp, MobileUser, Registration
 from registry.ports import announce
-from registry.services import shared
+from registry.services import freshness, installations, shared
 from registry.services.hygiene import retire, retire_surplus
 from registry.services.locking import in_transaction, lock
 from registry.states import FailureReason, RegistrationState, RetiredReason
@@ -35,6 +36,7 @@ class Result(StrEnum):
     CREATED = "created"
     UPDATED = "updated"
     UNCHANGED = "unchanged"
+    STALE = "stale"
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,9 @@ class LaunchUser:
 class Launch:
     """One validated post. `info` holds only the descriptive fields that were posted.
 
-    `keep_user` leaves the device's user as it is: the caller may not say who is signed in, and did not try to.
+    `keep_user` leaves the device's user as it is: the caller may not say who is signed in, or did not.
+    `new_token_signs_out`: not where the push token changes, since nobody vouches for who holds that one.
+    `secret` is what the phone shows to prove its installation; None where it need not.
     """
 
     installation_id: str
@@ -57,18 +61,35 @@ class Launch:
     token: str
     user: LaunchUser | None = None
     keep_user: bool = False
+    new_token_signs_out: bool = False
     info: Mapping[str, str] = field(default_factory=dict)
+    sequence: int | None = None
+    user_token_issued_at: int | None = None  # seconds since 1970
+    secret: str | None = None
 
 
-def record_launch(app: MobileApp, launch: Launch) -> tuple[Device, Result]:
-    """Bring the tables to what the phone says; return its device and what changed.
+@dataclass(frozen=True)
+class Recorded:
+    """What became of a launch, and the secret to hand out with the answer, if any."""
 
-    Raises SharedInstallation where another phone posts the same installation id in turn; nothing changes then.
+    device: Device
+    result: Result
+    secret: str = ""
+
+
+def record_launch(app: MobileApp, launch: Launch) -> Recorded:
+    """Bring the tables to what the phone says.
+
+    Raises SharedInstallation where another phone posts the same installation id in turn, and NotYourInstallation where
+    the phone does not prove that the installation is its own; nothing changes then.
     """
     device = find_device(app, launch.installation_id)
-    if device and _repeats(device, launch) and _touch(device):
-        return device, Result.UNCHANGED
-    return in_transaction(lambda: _apply(app, launch))
+    try:
+        if device and _is_proven(device, launch) and _repeats(device, launch) and _touch(device, launch):
+            return Recorded(device, Result.UNCHANGED)
+        return in_transaction(lambda: _apply(app, launch))
+    except freshness.Stale as stale:
+        return Recorded(stale.device, Result.STALE)
 
 
 def find_device(app: MobileApp, installation_id: str) -> Device | None:
@@ -76,13 +97,28 @@ def find_device(app: MobileApp, installation_id: str) -> Device | None:
     return Device.objects.select_related("user").filter(app=app, installation_id=installation_id).first()
 
 
-def sign_out(device: Device) -> None:
-    """Nobody is signed in on the device any more. Repeating it changes nothing."""
-    with transaction.atomic():
-        lock(f"installation:{device.app_id}:{device.installation_id}")
-        changed = Device.objects.filter(pk=device.pk, user__isnull=False).update(user=None, revision=F("revision") + 1)
-        if changed:
-            announce(["plan"])
+def sign_out(device: Device, sequence: int | None = None) -> Result:
+    """Nobody is signed in on the device any more; no user token of until now brings anybody back."""
+    try:
+        return in_transaction(lambda: _sign_out(device, sequence))
+    except freshness.Stale:
+        return Result.STALE
+
+
+def _sign_out(found: Device, sequence: int | None) -> Result:
+    lock(f"installation:{found.app_id}:{found.installation_id}")
+    device = Device.objects.select_for_update(no_key=True).filter(pk=found.pk).first()
+    if device is None:  # erased meanwhile, and nobody waited for CI-J
+        return Result.UNCHANGED
+    freshness.advance(device, sequence)
+    freshness.sign_out(device)
+    signed_in = device.user_id is not None
+    if signed_in:
+        device.user = None
+        device.revision += 1  # the row is locked
+        announce(["plan"])
+    device.save(update_fields=["user", "revision", *freshness.FIELDS])
+    return Result.UPDATED if signed_in else Result.UNCHANGED
 
 
 def retire_device(device: Device) -> None:
@@ -101,6 +137,11 @@ def mark_devices(users: Sequence[int]) -> None:
     Device.objects.filter(pk__in=devices).update(revision=F("revision") + 1)
 
 
+def _is_proven(device: Device, launch: Launch) -> bool:
+    """Whether nothing has to be written for the sake of the installation's secret."""
+    return launch.secret is None or (device.secret_shown and installations.shows_secret(device, launch.secret))
+
+
 def _repeats(device: Device, launch: Launch) -> bool:
     """Whether the post says nothing new."""
     if device.retired_at or device.token != launch.token or device.platform != launch.platform:
@@ -117,14 +158,22 @@ def _repeats(device: Device, launch: Launch) -> bool:
     )
 
 
-def _touch(device: Device) -> bool:
-    """Write last-seen, at most once in some hours: a launch that repeats is a read.
+def _touch(device: Device, launch: Launch) -> bool:
+    """Write last-seen, at most once in some hours, and what the launch is the newest of: one that repeats is a read.
 
-    Returns False where the device was retired meanwhile, for not having been seen: it is to live again.
+    Returns False where the device changed meanwhile: one that was retired, for not having been seen, is to live again.
     """
-    if timezone.now() - device.last_seen > settings.TOKENHUB_LAST_SEEN_INTERVAL:
-        if not Device.objects.filter(pk=device.pk, retired_at__isnull=True).update(last_seen=Now()):
-            return False
+    unseen = timezone.now() - device.last_seen > settings.TOKENHUB_LAST_SEEN_INTERVAL
+    newer = freshness.advance(device, launch.sequence, launch.user_token_issued_at)
+    if not unseen and not newer:
+        return True
+    written: dict[str, Any] = {name: Greatest(name, getattr(device, name)) for name in newer}
+    if unseen:
+        written["last_seen"] = Now()
+    # Sign-out, and whatever else counts, raises the revision: an answer to a row that is gone would lose this launch.
+    if not Device.objects.filter(pk=device.pk, revision=device.revision, retired_at__isnull=True).update(**written):
+        return False
+    if unseen:
         _confirm_again(device)
     return True
 
@@ -148,7 +197,7 @@ def _confirm_again(device: Device) -> None:
         announce(["push"])
 
 
-def _apply(app: MobileApp, launch: Launch) -> tuple[Device, Result]:
+def _apply(app: MobileApp, launch: Launch) -> Recorded:
     token_hash = sha256(launch.token)
     lock(f"installation:{app.pk}:{launch.installation_id}", f"token:{app.pk}:{token_hash.hex()}")
     steps = {"plan"}
@@ -168,15 +217,31 @@ def _apply(app: MobileApp, launch: Launch) -> tuple[Device, Result]:
     retire(Q(pk__in=[row.pk for row in rows if row is not device]), RetiredReason.TOKEN_MOVED)
     announce(steps)
     if device is None:
-        fields = {"platform": launch.platform, "token": launch.token, "token_hash": token_hash, "user": user}
-        device = Device.objects.create(app=app, installation_id=launch.installation_id, **fields, **launch.info)
-        retire_surplus(app, device)
-        return device, Result.CREATED
+        return _create(app, launch, token_hash, user)
+    secret = "" if launch.secret is None else installations.admit(device, launch.secret, launch.token)
+    freshness.advance(device, launch.sequence, launch.user_token_issued_at)
     attached = device.user_id if device.retired_at is None else None
     _update_device(device, launch, token_hash, user)
     if device.user_id != attached:
         retire_surplus(app, device)
-    return device, Result.UPDATED
+    return Recorded(device, Result.UPDATED, secret)
+
+
+def _create(app: MobileApp, launch: Launch, token_hash: bytes, user: MobileUser | None) -> Recorded:
+    device = Device(
+        app=app,
+        installation_id=launch.installation_id,
+        platform=launch.platform,
+        token=launch.token,
+        token_hash=token_hash,
+        user=user,
+        **launch.info,
+    )
+    secret = "" if launch.secret is None else installations.hand_out(device)
+    freshness.advance(device, launch.sequence, launch.user_token_issued_at)
+    device.save(force_insert=True)
+    retire_surplus(app, device)
+    return Recorded(device, Result.CREATED, secret)
 
 
 def _update_device(device: Device, launch: Launch, token_hash: bytes, user: MobileUser | None) -> None:
@@ -185,8 +250,10 @@ def _update_device(device: Device, launch: Launch, token_hash: bytes, user: Mobi
         shared.note_token_change(device, token_hash)
         device.token_changed_at = timezone.now()
     device.platform, device.token, device.token_hash = launch.platform, launch.token, token_hash
-    if not launch.keep_user:
+    if not launch.keep_user or (launch.new_token_signs_out and before[0] != launch.token):
         device.user = user
+        if user is None and before[2] is not None:
+            freshness.sign_out(device)
     device.retired_at, device.retired_reason = None, ""
     device.last_seen = timezone.now()
     for name, value in launch.info.items():
@@ -194,7 +261,8 @@ def _update_device(device: Device, launch: Launch, token_hash: bytes, user: Mobi
     if before != (device.token, device.platform, device.user_id, device.retired_at):
         device.revision += 1  # the row is locked
     written = ["platform", "token", "token_hash", "token_changed_at", "user", "retired_at", "retired_reason"]
-    device.save(update_fields=[*written, "last_seen", "revision", *shared.FIELDS, *launch.info])
+    others = (*shared.FIELDS, *freshness.FIELDS, *installations.FIELDS)
+    device.save(update_fields=[*written, "last_seen", "revision", *others, *launch.info])
 
 
 def _upsert_user(app: MobileApp, posted: LaunchUser) -> tuple[MobileUser, bool]:

@@ -111,7 +111,9 @@ def test_a_deleted_device_lives_again_when_it_posts(server: Api) -> None:
 
 def test_signing_out_detaches_the_user(server: Api) -> None:
     server.launch(user=ANNA)
-    assert server.post("devices/phone-1/sign-out").status_code == 204
+    answer = server.post("devices/phone-1/sign-out")
+    assert answer.status_code == 200
+    assert answer.json() == {"installation_id": "phone-1", "result": "updated"}
     assert server.state() == "no_user"
 
 

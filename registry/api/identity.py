@@ -1,0 +1,61 @@
+"""Who is signed in on the phone that posts, by the app's identity policy and the caller's key."""
+
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from registry.api.authentication import Caller, caller_of
+from registry.api.problems import (
+    SigningKeysProblem,
+    UserNotAllowedProblem,
+    UserTokenExpiredProblem,
+    UserTokenNeededProblem,
+    UserTokenRefusedProblem,
+)
+from registry.services.errors import InvalidInput
+from registry.services.ingest import LaunchUser
+from registry.services.user_tokens import KeysUnknown, SignedUser, TokenExpired, TokenRefused, signed_user
+from registry.states import Identity, KeyKind
+
+CONSENTS = ("push_consent", "tracking_consent")
+
+
+def who(caller: Caller, data: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a Launch that say who is signed in, from a validated post. Raises problems."""
+    posted = data.get("user")
+    said = {name: value for name, value in (posted or {}).items() if name not in ("id", "token")}
+    if posted is not None and "token" in posted:
+        signed = _signed(caller, posted["token"], data["installation_id"])
+        user = LaunchUser(signed.external_id, {**signed.given, **said})
+        return {"user": user, "user_token_issued_at": signed.issued_at}
+    trusted = caller.key.kind == KeyKind.SERVER or caller.app.identity == Identity.UNVERIFIED
+    if posted is not None:
+        if not trusted:
+            raise UserTokenNeededProblem if caller.app.identity == Identity.JWT else UserNotAllowedProblem
+        return {"user": LaunchUser(posted["id"], said)}
+    # A caller that may not name users and leaves the field out says nothing about who is signed in.
+    keep = not trusted and "user" not in data
+    unproven = caller.app.identity == Identity.JWT and not caller.app.installation_secrets
+    return {"user": None, "keep_user": keep, "new_token_signs_out": keep and unproven}
+
+
+def shown_secret(request: Request) -> str | None:
+    """What the call shows to prove its installation, maybe nothing; None where it need not."""
+    caller = caller_of(request)
+    if caller.key.kind == KeyKind.SERVER or not caller.app.installation_secrets:
+        return None
+    return str(request.headers.get("Installation-Secret", ""))
+
+
+def _signed(caller: Caller, token: str, installation_id: str) -> SignedUser:
+    try:
+        return signed_user(caller.app, token, installation_id)
+    except TokenExpired as error:
+        raise UserTokenExpiredProblem(f"The user's token was not accepted. {error}") from None
+    except TokenRefused as error:
+        raise UserTokenRefusedProblem(f"The user's token was not accepted. {error}") from None
+    except KeysUnknown:
+        raise SigningKeysProblem from None
+    except InvalidInput as error:
+        raise serializers.ValidationError({error.field: [error.message]}) from None
