@@ -46,6 +46,7 @@ def routes(memory: Memory, identity: Identity) -> list[Route]:
         route("records/{table}", "POST", _put_records),
         route("records/{table}/{row_id}", "PATCH", _patch_record),
         route("records/{table}/{row_id}", "DELETE", _delete_record),
+        route("signing-keys", "PUT", _put_signing_keys),
         route("held", "GET", _held),
         *[route(name, "GET", _journal(name)) for name in JOURNALS],
         route("outcomes", "PUT", _put_outcomes),
@@ -89,6 +90,11 @@ def _reset(memory: Memory, request: Request, data: Any) -> dict[str, Any]:
 
 def _revoke(memory: Memory, request: Request, data: Any) -> dict[str, Any]:
     memory.token_generation += 1
+    return {}
+
+
+def _put_signing_keys(memory: Memory, request: Request, data: Any) -> dict[str, Any]:
+    memory.signing_keys = dict(data)
     return {}
 
 

@@ -135,6 +135,10 @@ class SandboxAdmin:
         """All access tokens given out so far are refused (401) from now on."""
         self._call("POST", "revoke-tokens")
 
+    def set_signing_keys(self, jwks: Mapping[str, Any]) -> None:
+        """What the sign-in service's JWKS shows from now on."""
+        self._call("PUT", "signing-keys", dict(jwks))
+
     def summary(self) -> dict[str, Any]:
         """Counts of everything, and `now`, `seq`, `waiting` (accepted, not in effect yet)."""
         return dict(self._call("GET", "summary"))

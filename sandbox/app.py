@@ -36,6 +36,7 @@ def build(memory: Memory, identity: Identity) -> Starlette:
         Route("/api/data/v9.2/WhoAmI", front.endpoint("who_am_i", dataverse.who_am_i), methods=["GET"]),
         Route("/api/data/v9.2/{segment}", front.endpoint("query", dataverse.read, classify), methods=["GET"]),
         Route(discovery, front.endpoint("discovery", entra.discovery), methods=["GET"]),
+        Route("/{tenant}/discovery/v2.0/keys", front.endpoint("keys", entra.keys), methods=["GET"]),
         Route("/{tenant}/oauth2/v2.0/token", front.endpoint("token", entra.token), methods=["POST"]),
         *admin.routes(memory, identity),
     ]

@@ -42,6 +42,11 @@ class Entra:
             },
         )
 
+    def keys(self, memory: Memory, call: Incoming) -> Answer:
+        """GET /{tenant}/discovery/v2.0/keys: the JWKS that was set over the admin path."""
+        self._check_tenant(call)
+        return Answer(200, memory.signing_keys)
+
     def token(self, memory: Memory, call: Incoming) -> Answer:
         """POST /{tenant}/oauth2/v2.0/token with client_id, client_secret, scope and grant_type=client_credentials."""
         self._check_tenant(call)

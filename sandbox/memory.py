@@ -32,6 +32,8 @@ class Memory:
     player: Player = field(default_factory=Player)
     # Access tokens of an older generation are refused: raising it revokes all that were given out.
     token_generation: int = 0
+    # The public keys (JWKS) of whoever signs users in; the private ones stay with the test or the demo.
+    signing_keys: dict[str, Any] = field(default_factory=lambda: {"keys": []})
     cij: Processing = field(init=False)
 
     def __post_init__(self) -> None:
@@ -54,6 +56,7 @@ class Memory:
             "changes": {name: asdict(table.log) for name, table in self.tables.items()},
             "journal": self.journal.dump(),
             "token_generation": self.token_generation,
+            "signing_keys": self.signing_keys,
             "cij": self.cij.dump(),
         }
 
@@ -68,4 +71,5 @@ class Memory:
             self.tables[name].log = ChangeLog(**log)
         self.journal.load(data["journal"])
         self.token_generation = int(data["token_generation"])
+        self.signing_keys = data.get("signing_keys", {"keys": []})
         self.cij.load(data["cij"])

@@ -31,6 +31,7 @@ from sync.steps import (
     push,
     recheck,
     relay,
+    signing_keys,
 )
 
 logger = logging.getLogger(__name__)
@@ -149,6 +150,7 @@ STEPS: dict[str, Callable[[], int]] = {
     "cleanup": _each_app(cleanup.run_batch),
     "relay": _each_app(relay.run_batch),
     "erase": erase.run_batch,
+    "signing_keys": signing_keys.run_batch,
     "hygiene": hygiene.run_batch,
 }
 FOLLOWERS: dict[str, tuple[str, ...]] = {
@@ -162,6 +164,7 @@ FOLLOWERS: dict[str, tuple[str, ...]] = {
     "cleanup": ("push", "confirm", "erase"),
     "relay": (),
     "erase": (),
+    "signing_keys": (),
     "hygiene": ("plan",),
 }
 DUE: dict[str, Callable[[], Any]] = {
@@ -175,5 +178,6 @@ DUE: dict[str, Callable[[], Any]] = {
     "cleanup": lambda: next_due(Registration.objects.filter(step=Step.CLEANUP)),
     "relay": lambda: next_due(InteractionEvent.objects.all()),
     "hygiene": lambda: None,
+    "signing_keys": signing_keys.next_due,
     "erase": lambda: next_due(Erasure.objects.filter(state=ErasureState.WAITING)),
 }

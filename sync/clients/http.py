@@ -44,18 +44,32 @@ class Http:
         """Wait for what is done with `acall`."""
         return asyncio.run_coroutine_threadsafe(calls, self._loop).result()
 
-    def call(self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Any = None) -> bytes:
+    def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        extensions: Mapping[str, Any] | None = None,
+    ) -> bytes:
         """Make one call and return the body of its good answer (2xx). Raises RemoteError."""
-        return self.run(self.acall(method, url, headers=headers, body=body))
+        return self.run(self.acall(method, url, headers=headers, body=body, extensions=extensions))
 
     async def acall(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Any = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        extensions: Mapping[str, Any] | None = None,
     ) -> bytes:
         """As `call`, on the loop."""
         try:
             async with (
                 asyncio.timeout(self._deadline),
-                self._client.stream(method, url, headers=headers, json=body) as response,
+                self._client.stream(method, url, headers=headers, json=body, extensions=extensions) as response,
             ):
                 content = bytearray()
                 async for chunk in response.aiter_bytes():
