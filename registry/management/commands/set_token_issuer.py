@@ -12,8 +12,8 @@ from registry.services.token_issuers import default_algorithms, set_token_issuer
 
 class Command(JsonCommand):
     help = (
-        "Say who signs the tokens (JWT) that name an app's users, and how they are proven: by a JWKS, by public keys, or "
-        "by a shared secret. In place of what was set before."
+        "Say who signs the tokens (JWT) that name an app's users, and how they are proven: by a JWKS, by public keys, "
+        "or by a shared secret. In place of what was set before."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
