@@ -24,6 +24,8 @@ class Api:
 
     A request is given up, and repeated, after `timeout` seconds. The moment that a method returns is when it was first
     asked for, or with `from_answer` when it was answered: since then tokenhub is bound to it.
+
+    The secrets that the first answers hand out are kept, as every phone keeps its own, and shown with the mobile key.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Api:
         self._patience = patience
         self._from_answer = from_answer
         self._keys = {True: server_key, False: mobile_key}
+        self._secrets: dict[str, str] = {}
         self._free = asyncio.Semaphore(CONCURRENCY)
         self.answers = 0
         self.retries = 0
@@ -57,21 +60,28 @@ class Api:
     async def launch(self, body: dict[str, Any], *, as_server: bool) -> tuple[float, str]:
         """Post a launch; return when (seconds since the epoch), and `created`, `updated` or `unchanged`."""
         began = time.time()
-        answer = await self._call("POST", "devices", {200, 201}, as_server=as_server, json=body)
-        result = str(answer.json()["result"])
+        installation = str(body["installation_id"])
+        answer = await self._call(
+            "POST", "devices", {200, 201}, as_server=as_server, json=body, installation=installation
+        )
+        told = answer.json()
+        if secret := told.get("installation_secret"):
+            self._secrets[installation] = secret
+        result = str(told["result"])
         self.results[result] += 1
         return self._moment(began), result
 
     async def sign_out(self, installation: str) -> float:
         """Sign out with the mobile key; return when."""
         began = time.time()
-        await self._call("POST", f"devices/{installation}/sign-out", {200, 202, 204}, as_server=False)
+        path = f"devices/{installation}/sign-out"
+        await self._call("POST", path, {200}, as_server=False, installation=installation)
         return self._moment(began)
 
     async def delete(self, installation: str) -> float:
         """Delete the installation with the mobile key; return when."""
         began = time.time()
-        await self._call("DELETE", f"devices/{installation}", {200, 202, 204}, as_server=False)
+        await self._call("DELETE", f"devices/{installation}", {204}, as_server=False, installation=installation)
         return self._moment(began)
 
     async def events(self, events: dict[str, Any] | list[dict[str, Any]]) -> None:
@@ -87,9 +97,11 @@ class Api:
         return time.time() if self._from_answer else began
 
     async def _call(
-        self, method: str, path: str, expected: set[int], *, as_server: bool, json: Any = None
+        self, method: str, path: str, expected: set[int], *, as_server: bool, json: Any = None, installation: str = ""
     ) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {self._keys[as_server]}"}
+        if not as_server and installation in self._secrets:
+            headers["Installation-Secret"] = self._secrets[installation]
         gives_up = time.monotonic() + self._patience
         wait = 0.2
         while True:
