@@ -21,6 +21,7 @@ from registry.models import (
     Pause,
     Registration,
 )
+from registry.services.erasure import unfinished
 from registry.services.errors import InvalidInput
 from registry.states import Step
 from sync import outbox, pauses
@@ -320,10 +321,9 @@ def test_an_answer_that_comes_between_the_look_and_the_end_is_seen(
     Registration.objects.update(due_at=timezone.now())
     later = timezone.now() + timedelta(minutes=1)
     world.work_until(lambda: Erasure.objects.update(due_at=later) and Registration.objects.get().state == "retired")
-    look = erasures.unfinished
 
     def answered_meanwhile(due: Any) -> Any:
-        found = look(due)
+        found = unfinished(due)
         assert found == set()
         outbox.settle(lost, lambda row, now: {})
         return found

@@ -8,12 +8,11 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from registry.models import DataverseMapping, Device, InteractionEvent, MobileApp, MobileUser, Pause, Registration
+from registry.models import DataverseMapping, InteractionEvent, MobileApp, MobileUser, Pause, Registration
 from registry.services.ingest import mark_devices
 from registry.services.locking import in_transaction
 from sync import connect, pauses, tasks
 from sync.clients.errors import Unavailable
-from sync.steps import plan
 from tests.races import in_parallel
 from tests.sandbox_process import World
 
@@ -118,27 +117,6 @@ def test_workers_that_fail_together_write_one_pause(world: World) -> None:
     raised = in_parallel(6, lambda _: pauses.rest(world.app, Unavailable("HTTP 500")))
     assert raised == []
     assert world.app.pauses.get().failures == 6
-
-
-def test_a_device_that_changes_while_it_is_planned_is_planned_as_it_is(world: World) -> None:
-    """The planner waits for the row that a post is writing, and must not plan with the user of before."""
-    world.server.launch()
-    bert = world.contact(emailaddress1="bert@example.com")
-    world.server.launch(installation_id="other", token="other", user={"id": "bert", "email": "bert@example.com"})
-    world.work_until(lambda: world.held() == {(bert, "other")})
-    Device.objects.update(revision=5)
-    for _ in range(20):
-        users = [None, {"id": "bert"}]
-
-        def work(number: int, users: list[dict[str, str] | None] = users) -> None:
-            if number == 0:
-                plan.run_batch()
-            else:
-                for user in users:
-                    world.server.launch(user=user)
-
-        assert in_parallel(2, work) == []
-    world.work_until(lambda: (bert, "token-1") in world.held())
 
 
 def test_planners_and_settlers_do_not_lose_each_others_work(world: World) -> None:

@@ -1,8 +1,11 @@
 """The planner beside phones that post, workers that are sending, and other planners."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import connection
+from django.db.models import F
 from django.utils import timezone
 
 from registry.models import Device, Registration
@@ -29,13 +32,37 @@ def planned(world: World) -> Registration:
     return Registration.objects.get()
 
 
-def test_a_change_that_is_not_committed_yet_is_planned_when_it_is(world: World, anna: str) -> None:
+@pytest.fixture
+def marked(world: World, anna: str) -> str:
+    """A phone of nobody's that waits for the planner, beside a tablet of Anna's who is mapped; return her contact."""
+    world.server.launch(installation_id="tablet", token="token-2", user=ANNA)
     world.server.launch()
-    world.work_until(lambda: world.server.state() == "no_user")
-    Device.objects.update(revision=5)  # marked by an earlier change
+    world.work_until(lambda: world.held() == {(anna, "token-2")})
+    Device.objects.filter(installation_id="phone-1").update(revision=F("revision") + 1)
+    return anna
+
+
+def test_a_change_that_is_not_committed_yet_is_planned_when_it_is(world: World, marked: str) -> None:
     with uncommitted(lambda: world.server.launch(user=ANNA)):
         plan.run_batch()
-    world.work_until(lambda: world.held() == {(anna, "token-1")})
+    world.work_until(lambda: world.held() == {(marked, "token-1"), (marked, "token-2")})
+
+
+def test_a_change_that_comes_before_the_planner_has_the_lock_is_planned(world: World, marked: str) -> None:
+    def post() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(7)")
+        world.server.launch(user=ANNA)
+
+    def wait_in_the_middle(execute: Any, sql: str, *rest: Any) -> Any:
+        """The statement has seen which devices there are, waits for the post, and then locks them."""
+        if "SKIP LOCKED" in sql:
+            sql = sql.replace(" WHERE ", " WHERE pg_advisory_xact_lock_shared(7)::text = '' AND ", 1)
+        return execute(sql, *rest)
+
+    with uncommitted(post), connection.execute_wrapper(wait_in_the_middle):
+        plan.run_batch()
+    world.work_until(lambda: world.held() == {(marked, "token-1"), (marked, "token-2")})
 
 
 @pytest.mark.usefixtures("anna")

@@ -10,7 +10,7 @@ from pytest_django import Settings
 from registry.models import Device, Pause, Registration
 from registry.services import clock
 from registry.states import Step
-from sync import pauses, waves
+from sync import pauses, tasks, waves
 from sync.outbox import claim
 from sync.status import open_pauses
 from tests.races import in_parallel, uncommitted
@@ -128,6 +128,23 @@ def test_what_was_sent_with_a_wrong_api_token_is_sent_again_when_it_is_right(wor
     app.pauses.update(until=timezone.now())
     world.work_until(lambda: world.server.state("android1") == "registered", timeout=30)
     assert Registration.objects.get().rounds == 0
+
+
+def test_a_probe_that_is_accepted_ends_no_pause_while_the_api_token_is_wrong(world: World) -> None:
+    """A 202 proves no credentials: the call that checks them is made beside it."""
+    launch(world, 1)
+    app = world.app
+    world.microsoft.put_app(str(app.org_id), str(app.mobile_app_id), "another")
+    world.work_until(lambda: open_pauses(app).filter(reason__in=["credentials", "configuration"]).exists())
+    launch(world, 2)
+    tasks.STEPS["map"]()
+    tasks.STEPS["plan"]()
+    app.pauses.update(until=timezone.now())
+    seen = world.microsoft.summary()["seq"]
+    tasks.STEPS["push"]()
+    [probe] = world.microsoft.calls("register_batch", after=seen)
+    assert probe.status == 202
+    assert open_pauses(app).get().failures == 2
 
 
 def test_one_without_any_outcome_is_tried_again_when_its_phone_launches(world: World) -> None:

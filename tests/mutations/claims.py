@@ -215,7 +215,7 @@ FROM""",
         Device.objects.filter(pk__in=locked).update(planned_revision=F("revision"))
     return len(devices)
 """,
-        tests=(f"{_OUTAGES}::test_a_device_that_changes_while_it_is_planned_is_planned_as_it_is",),
+        tests=(f"{_PLAN}::test_a_change_that_comes_before_the_planner_has_the_lock_is_planned",),
     ),
     Mutation(
         "A change is un-marked by the planner that saw it",

@@ -189,14 +189,14 @@ TABLE = [
         "sync/clients/cij.py",
         old="or len(answer) != len(pairs):",
         new="and False:",
-        tests=(f"{_REGISTRATION}::test_a_fault_on_the_way_loses_nothing",),
+        tests=(f"{_REGISTRATION}::test_an_answer_that_leaves_somebody_out_loses_nothing",),
     ),
     Mutation(
         "An answer with fewer outcomes than were asked for is no answer",
         "sync/clients/cij.py",
         old="or len(answer) != len(request_ids):",
         new="and False:",
-        tests=(f"{_REGISTRATION}::test_a_fault_on_the_way_loses_nothing",),
+        tests=(f"{_REGISTRATION}::test_an_answer_that_leaves_somebody_out_loses_nothing",),
     ),
     Mutation(
         "A single cleanup that is refused for good does not block the token's next owner",

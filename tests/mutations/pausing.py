@@ -71,11 +71,7 @@ TABLE = [
         "sync/pauses.py",
         old="if self.noted is None or self.noted.reason not in FOR_CREDENTIALS:",
         new="if True:",
-        tests=(
-            f"{_WAVES}::test_what_was_sent_with_a_wrong_api_token_is_sent_again_when_it_is_right",
-            "tests/journeys/test_secrets.py::test_a_new_api_token_is_used_by_the_next_batch_and_the_probe_ends_the_pause",
-            f"{_REGISTRATION}::test_a_wrong_api_token_pauses_the_app_and_loses_nothing",
-        ),
+        tests=(f"{_WAVES}::test_a_probe_that_is_accepted_ends_no_pause_while_the_api_token_is_wrong",),
     ),
     Mutation(
         "What was sent with wrong credentials is sent again when they are right",
