@@ -131,15 +131,15 @@ TABLE = [
     Mutation(
         "Urgent cleanups go first",
         "sync/outbox.py",
-        old='"r.urgent DESC, r.due_at"',
-        new='"r.due_at"',
+        old='order="r.urgent DESC, r.due_at"',
+        new='order="r.due_at"',
         tests=(f"{_URGENCY}::test_a_phone_that_is_in_other_hands_is_cleaned_up_before_a_backlog",),
     ),
     Mutation(
         "A probe is made with the row that was refused least",
         "sync/outbox.py",
-        old='"r.attempts, r.due_at"',
-        new='"r.urgent DESC, r.due_at"',
+        old='order="r.attempts, r.due_at"',
+        new='order="r.urgent DESC, r.due_at"',
         tests=(f"{_OUTBOX}::test_a_probe_is_made_with_what_was_refused_least",),
     ),
     Mutation(
