@@ -1,6 +1,6 @@
 """Take protections out of copies of the tree, and see which test notices.
 
-The working tree is read and never written. Every run has a copy of its own, and so its own stores and byte code.
+The working tree is read once and never written. Every run has a copy of its own, and so its own stores and byte code.
 """
 
 import argparse
@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 from tests.mutations.mutation import ROOT, Mutation
 from tests.mutations.protections import PROTECTIONS
@@ -36,16 +37,17 @@ class Outcome:
 
     @property
     def words(self) -> str:
-        return self.noticed_by or f"[bold red]{self.trouble or 'SURVIVED'}[/]"
+        """As the table says it, in rich's markup."""
+        return escape(self.noticed_by) or f"[bold red]{escape(self.trouble) or 'SURVIVED'}[/]"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run as the command line says; return the exit status: 0 only where every protection was missed by a test."""
+    """Run as the command line says; return the exit status: 0 only where a test missed every protection."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutations", description=__doc__)
     parser.add_argument("words", nargs="*", help="only protections whose name or file contains one of these")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at once (default: the cores)")
     options = parser.parse_args(arguments)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     chosen = [row for row in PROTECTIONS if _is_meant(row, options.words)]
     if problems := [problem for row in chosen for problem in row.problems()]:
         console.print("The table does not fit the tree:", *problems, sep="\n", markup=False)
@@ -55,30 +57,31 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     console.print(f"{len(chosen)} protections; first their tests with all of them in place")
     tests = sorted({test for row in chosen for test in row.tests})
-    with copy() as tree:
-        intact = run(tree, tests, "-n", str(options.jobs))
-    if intact != Outcome():
-        console.print(f"[bold red]They do not pass:[/] {intact.words}")
-        return 1
-    with ThreadPoolExecutor(options.jobs) as pool:
-        outcomes = list(_told(console, chosen, pool.map(without, chosen)))
+    # Copies are made of a copy: whoever works on the tree meanwhile is not in the way.
+    with copy(ROOT) as whole:
+        intact = run(whole, tests, "-n", str(options.jobs))
+        if intact != Outcome():
+            console.print(f"[bold red]They do not pass:[/] {intact.words}")
+            return 1
+        with ThreadPoolExecutor(options.jobs) as pool:
+            outcomes = list(_told(console, chosen, pool.map(lambda row: without(row, whole), chosen)))
     show(console, chosen, outcomes)
     return 0 if all(outcome.noticed_by for outcome in outcomes) else 1
 
 
-def without(mutation: Mutation) -> Outcome:
-    """Run the mutation's tests in a tree that lacks its protection."""
-    with copy() as tree:
+def without(mutation: Mutation, whole: Path) -> Outcome:
+    """Run the mutation's tests in a copy of the whole tree that lacks its protection."""
+    with copy(whole) as tree:
         mutation.apply(tree)
         return run(tree, mutation.tests)
 
 
 @contextmanager
-def copy() -> Iterator[Path]:
-    """A copy of the working tree, without what is hidden or made."""
+def copy(whole: Path) -> Iterator[Path]:
+    """A copy of that tree, without what is hidden or made."""
     with tempfile.TemporaryDirectory(prefix="tokenhub-mutation-") as scratch:
         tree = Path(scratch) / "tree"
-        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "var"))
+        shutil.copytree(whole, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "var"))
         yield tree
 
 
@@ -104,15 +107,15 @@ def _is_meant(row: Mutation, words: Sequence[str]) -> bool:
 
 def _told(console: Console, chosen: Sequence[Mutation], outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
     for number, (row, outcome) in enumerate(zip(chosen, outcomes, strict=True), 1):
-        console.print(f"{number}/{len(chosen)} {row.name}: {outcome.words}")
+        console.print(f"{number}/{len(chosen)} {escape(row.name)}: {outcome.words}", soft_wrap=True)
         yield outcome
 
 
 def show(console: Console, chosen: Sequence[Mutation], outcomes: Sequence[Outcome]) -> None:
     """The table."""
-    table = Table("protection", "where", "noticed by", title="Protections that were taken out")
+    table = Table("protection that was taken out", Column("noticed by", overflow="fold"))
     for row, outcome in zip(chosen, outcomes, strict=True):
-        table.add_row(row.name, row.file, outcome.words)
+        table.add_row(escape(row.name), outcome.words)
     survived = sum(not outcome.noticed_by for outcome in outcomes)
     console.print(table)
     console.print(f"{len(outcomes) - survived} noticed, {survived} not")
