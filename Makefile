@@ -8,8 +8,9 @@ PY := $(VENV)/bin/python
 PHONES ?= 500
 SEED ?= 1
 DURATION ?= 120
+ONLY ?=
 
-.PHONY: help install lock up demo chaos test lint format clean
+.PHONY: help install lock up demo chaos test mutations lint format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -39,6 +40,9 @@ chaos: install ## the full stack under load while everything is killed and cut, 
 
 test: install ## the whole suite, on real PostgreSQL and Valkey
 	@$(PY) -m pytest -n auto
+
+mutations: install ## take each protection out, and see a test fail (ONLY="lease claim": those named so)
+	@$(PY) -m tests.mutations $(ONLY)
 
 lint: install ## formatting, lint rules, types, import directions
 	@$(VENV)/bin/ruff format --check .

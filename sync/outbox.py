@@ -38,7 +38,7 @@ WHERE id IN (
 )
 RETURNING *
 """
-CLAIM = {
+_CLAIMS = {
     Step.PUSH: _CLAIM.format(
         # From here on CI-J may hold the triple, whatever becomes of this process.
         set="state = 'ready', recheck = false, maybe_held = true, sent_platform = platform,"
@@ -61,6 +61,9 @@ CLAIM = {
             AND (r.state NOT IN ('ready', 'failed') OR r.maybe_held OR r.recheck)""",
     ),
 }
+CLAIM = {step: statement.format(order="r.urgent DESC, r.due_at") for step, statement in _CLAIMS.items()}
+# A probe is best made with a row that was not refused before: one poison item must not keep its app resting.
+PROBE = {step: statement.format(order="r.attempts, r.due_at") for step, statement in _CLAIMS.items()}
 
 
 @dataclass(frozen=True)
@@ -94,16 +97,11 @@ def claim(app: MobileApp, step: Step, limit: int = BATCH, platforms: Sequence[st
     }
     try:
         with transaction.atomic():
-            rows = list(Registration.objects.raw(_ordered(CLAIM[step], limit), parameters))
+            rows = list(Registration.objects.raw((PROBE if limit == 1 else CLAIM)[step], parameters))
     except IntegrityError:
         # The constraint of one holder a token spoke where two claims crossed: the next sweep sees the winner.
         rows = []
     return Lease(rows, ends)
-
-
-def _ordered(statement: str, limit: int) -> str:
-    # A probe is best made with a row that was not refused before: one poison item must not keep its app resting.
-    return statement.replace("{order}", "r.attempts, r.due_at" if limit == 1 else "r.urgent DESC, r.due_at")
 
 
 def settle(rows: Sequence[Registration], decide: Decide) -> list[Registration]:

@@ -21,13 +21,16 @@ from registry.models import (
     Pause,
     Registration,
 )
+from registry.services.erasure import unfinished
 from registry.services.errors import InvalidInput
+from registry.states import Step
 from sync import outbox, pauses
 from sync.alerts import Kind, open_alerts
 from sync.clients.errors import Denied
 from sync.steps import cleanup, map, plan, push, recheck  # noqa: A004 named as the step is
+from sync.steps import erase as erasures
 from sync.steps.erase import look_again
-from tests.journeys.test_outages import in_parallel
+from tests.races import in_parallel
 from tests.sandbox_process import World
 
 ANNA = {"id": "anna", "email": "anna@example.com"}
@@ -306,6 +309,32 @@ def test_an_answer_about_a_user_who_was_erased_meanwhile_does_no_harm(
     {"map": map, "recheck": recheck}[step].run_batch(MobileApp.objects.select_related("dataverse").get())
     monkeypatch.undo()
     assert DataverseMapping.objects.get().state == "pending"
+
+
+def test_an_answer_that_comes_between_the_look_and_the_end_is_seen(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered(world)
+    receipt = erase()
+    plan.run_batch()
+    lost = outbox.claim(world.app, Step.CLEANUP).rows
+    Registration.objects.update(due_at=timezone.now())
+    later = timezone.now() + timedelta(minutes=1)
+    world.work_until(lambda: Erasure.objects.update(due_at=later) and Registration.objects.get().state == "retired")
+
+    def answered_meanwhile(due: Any) -> Any:
+        found = unfinished(due)
+        assert found == set()
+        outbox.settle(lost, lambda row, now: {})
+        return found
+
+    monkeypatch.setattr(erasures, "unfinished", answered_meanwhile)
+    Erasure.objects.update(due_at=timezone.now())
+    erasures.run_batch()
+    assert state(receipt) == "waiting"
+    monkeypatch.undo()
+    world.work_until(lambda: state(receipt) == "done")
+    assert len(world.microsoft.calls("cleanup")) == 2
 
 
 def test_posts_plans_and_erasures_at_the_same_time_leave_nothing_behind(world: World) -> None:

@@ -3,6 +3,7 @@
 import threading
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -15,7 +16,8 @@ from registry.services.erasure import erase_user, force_erasure
 from registry.services.hygiene import retire_stale
 from sync import tasks
 from tests.conftest import Api
-from tests.journeys.test_outages import in_parallel, launch
+from tests.journeys.test_outages import launch
+from tests.races import in_parallel
 from tests.sandbox_process import World
 
 LONG_AGO = timedelta(days=2000)
@@ -214,6 +216,30 @@ def test_nothing_that_is_still_to_be_cleaned_up_or_relayed_is_purged(world: Worl
     for _ in range(3):
         tasks.STEPS["hygiene"]()
     assert (Registration.objects.count(), Device.objects.count(), InteractionEvent.objects.count()) == (4, 4, 1)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"state": "registered"},
+        {"desired": True},
+        {"maybe_held": True},
+        {"in_flight": True},
+        {"recheck": True},
+        {"due_at": timezone.now()},
+        {"unanswered_until": timezone.now() + timedelta(hours=20)},
+    ],
+)
+def test_only_what_cij_has_forgotten_for_good_is_over(app: MobileApp, server: Api, what: dict[str, Any]) -> None:
+    server.launch()
+    row = Registration.objects.create(
+        app=app, device=Device.objects.get(), table="contact", dataverse_id=uuid.uuid4(), platform="android",
+        token="token-1", token_hash=b"", state="retired", desired=False, due_at=None,
+    )  # fmt: skip
+    over = Registration.objects.filter(purge.is_over(timezone.now()))
+    assert over.get() == row
+    Registration.objects.update(**what)
+    assert not over.exists()
 
 
 def test_a_retired_device_waits_for_its_plan(app: MobileApp, server: Api) -> None:

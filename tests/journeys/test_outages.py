@@ -1,20 +1,19 @@
 """When the far end, or our configuration of it, is at fault as a whole: nothing is lost, nothing is blamed wrongly."""
 
-import threading
-from collections.abc import Callable
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from registry.models import DataverseMapping, Device, MobileApp, MobileUser, Pause, Registration
+from registry.models import DataverseMapping, InteractionEvent, MobileApp, MobileUser, Pause, Registration
 from registry.services.ingest import mark_devices
 from registry.services.locking import in_transaction
-from sync import pauses, tasks
+from sync import connect, pauses, tasks
 from sync.clients.errors import Unavailable
-from sync.steps import plan
+from tests.races import in_parallel
 from tests.sandbox_process import World
 
 
@@ -26,28 +25,6 @@ def launch(world: World, count: int) -> dict[str, str]:
             installation_id=name, token=f"token-{name}", user={"id": name, "email": f"{name}@example.com"}
         )
     return contacts
-
-
-def in_parallel(count: int, work: Callable[[int], None]) -> list[BaseException]:
-    """Run `work` in threads that start at once; return what they raised."""
-    start = threading.Barrier(count)
-    raised: list[BaseException] = []
-
-    def one(number: int) -> None:
-        try:
-            start.wait()
-            work(number)
-        except Exception as error:  # noqa: BLE001 that is what is looked for
-            raised.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return raised
 
 
 def test_when_every_registration_is_refused_the_app_rests_and_no_token_is_blamed(world: World) -> None:
@@ -67,14 +44,16 @@ def test_when_every_registration_is_refused_the_app_rests_and_no_token_is_blamed
     world.work_until(lambda: not world.app.pauses.exists())
 
 
-def test_a_token_refused_on_its_own_is_failed_in_the_end_and_pauses_nobody(world: World) -> None:
+def test_a_token_refused_on_its_own_is_failed_the_sixth_time_and_pauses_nobody(world: World) -> None:
     world.microsoft.add_fault("register_batch", times=None, status=400)
     launch(world, 1)
+    tasks.STEPS["map"]()
+    tasks.STEPS["plan"]()
     for _ in range(6):
-        world.work_until(lambda: Registration.objects.filter(due_at__isnull=False).exists() or _failed())
-        Registration.objects.filter(due_at__isnull=False).update(due_at=timezone.now())
-        world.work_once()
-    world.work_until(_failed)
+        assert not _failed()
+        Registration.objects.update(due_at=timezone.now())
+        tasks.STEPS["push"]()
+    assert _failed()
     assert not world.app.pauses.exists()
 
 
@@ -119,32 +98,25 @@ def test_a_failed_resend_is_cleaned_up_before_the_next_owner(world: World) -> No
     assert gone < came
 
 
+def test_a_send_without_an_answer_is_not_forgotten_when_the_next_one_fails(world: World) -> None:
+    """It may have been worked off: what it left is cleaned up before the next owner."""
+    anna = world.contact(emailaddress1="anna@example.com")
+    bert = world.contact(emailaddress1="bert@example.com")
+    world.microsoft.add_fault("register_batch", drop_connection="after")
+    world.microsoft.add_fault("status", status=200, body=[{"Status": "Failed", "FailureReason": "DryRunSendingFailed"}])
+    world.server.launch(user={"id": "anna", "email": "anna@example.com"})
+    world.work_until(lambda: world.server.state() == "failed")
+    assert world.held() == {(anna, "token-1")}
+    world.server.launch(user={"id": "bert", "email": "bert@example.com"})
+    world.work_until(lambda: world.held() == {(bert, "token-1")})
+    assert [(effect.user_id, effect.held) for effect in world.microsoft.effects()][-2:] == [(anna, False), (bert, True)]
+
+
 @pytest.mark.usefixtures("transactional_db")
 def test_workers_that_fail_together_write_one_pause(world: World) -> None:
     raised = in_parallel(6, lambda _: pauses.rest(world.app, Unavailable("HTTP 500")))
     assert raised == []
     assert world.app.pauses.get().failures == 6
-
-
-def test_a_device_that_changes_while_it_is_planned_is_planned_as_it_is(world: World) -> None:
-    """The planner waits for the row that a post is writing, and must not plan with the user of before."""
-    world.server.launch()
-    bert = world.contact(emailaddress1="bert@example.com")
-    world.server.launch(installation_id="other", token="other", user={"id": "bert", "email": "bert@example.com"})
-    world.work_until(lambda: world.held() == {(bert, "other")})
-    Device.objects.update(revision=5)
-    for _ in range(20):
-        users = [None, {"id": "bert"}]
-
-        def work(number: int, users: list[dict[str, str] | None] = users) -> None:
-            if number == 0:
-                plan.run_batch()
-            else:
-                for user in users:
-                    world.server.launch(user=user)
-
-        assert in_parallel(2, work) == []
-    world.work_until(lambda: (bert, "token-1") in world.held())
 
 
 def test_planners_and_settlers_do_not_lose_each_others_work(world: World) -> None:
@@ -163,28 +135,39 @@ def test_planners_and_settlers_do_not_lose_each_others_work(world: World) -> Non
     world.work_until(lambda: len(world.held()) == len(contacts), timeout=30)
 
 
-@pytest.mark.parametrize("step", ["push", "confirm", "cleanup"])
+@pytest.mark.parametrize("step", ["map", "push", "confirm", "cleanup", "single cleanups", "relay"])
 def test_nothing_is_sent_that_its_lease_may_not_outlast(world: World, settings: Settings, step: str) -> None:
     """An answer after the lease is lost, and somebody else may be sending the same by then."""
     launch(world, 2)
-    if step != "push":
+    if step == "push":
+        tasks.STEPS["map"]()
+        tasks.STEPS["plan"]()
+    elif step == "confirm":
         world.work_until(lambda: Registration.objects.filter(state="sent").count() == 2)
-    if step == "cleanup":
+    elif "cleanup" in step:
+        MobileApp.objects.update(batch_cleanup=step == "cleanup")
         world.work_until(lambda: Registration.objects.filter(state="registered").count() == 2)
         for name in ("u0", "u1"):
             world.mobile.post(f"devices/{name}/sign-out")
-    settings.TOKENHUB_LEASE = settings.TOKENHUB_CALL_DEADLINE - timedelta(seconds=1)
-    for name in ("map", "plan"):
-        tasks.STEPS[name]()
+        tasks.STEPS["plan"]()
+    elif step == "relay":
+        world.mobile.post("events", {"token": "token-u0", "tracking_id": str(uuid4()), "status": "opened"})
+    step = "cleanup" if "cleanup" in step else step
+    assert calls_of(world, step, settings.TOKENHUB_CALL_DEADLINE - timedelta(seconds=1), settings) == 0
+    assert calls_of(world, step, timedelta(seconds=60), settings) > 0
+    expected = 0 if "cleanup" in step else 2
+    world.work_until(lambda: len(world.held()) == expected and not moving())
+
+
+def calls_of(world: World, step: str, lease: timedelta, settings: Settings) -> int:
+    """How many calls the step makes with a lease of that length."""
+    settings.TOKENHUB_LEASE = lease
     Registration.objects.update(due_at=timezone.now())
+    DataverseMapping.objects.filter(state="pending").update(due_at=timezone.now())
+    InteractionEvent.objects.update(due_at=timezone.now())
     seen = world.microsoft.summary()["seq"]
     tasks.STEPS[step]()
-    assert [call for call in world.microsoft.calls(after=seen) if call.items or call.kind == "status"] == []
-    settings.TOKENHUB_LEASE = timedelta(seconds=60)
-    Registration.objects.update(due_at=timezone.now())
-    Pause.objects.all().delete()
-    expected = 0 if step == "cleanup" else 2
-    world.work_until(lambda: len(world.held()) == expected and not moving())
+    return len(world.microsoft.calls(after=seen))
 
 
 def moving() -> bool:
@@ -199,3 +182,14 @@ def test_a_refused_batch_is_not_split_where_the_status_call_is_refused_too(world
     world.work_until(world.app.pauses.exists)
     assert world.app.pauses.get().reason == "configuration"
     assert [len(call.items) for call in world.microsoft.calls("register_batch")] == [8]
+
+
+def test_every_call_of_a_batch_that_is_taken_apart_is_counted(world: World) -> None:
+    MobileApp.objects.update(requests_per_second=1)  # ten calls at once, and then one a second
+    world.microsoft.add_fault("register_batch", times=None, status=400)
+    launch(world, 8)
+    tasks.STEPS["map"]()
+    tasks.STEPS["plan"]()
+    tasks.STEPS["push"]()
+    world.app.refresh_from_db()
+    assert connect.bucket(world.app).is_empty()

@@ -8,7 +8,12 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from registry.models import Device, Pause, Registration
+from registry.services import clock
+from registry.states import Step
+from sync import pauses, tasks, waves
+from sync.outbox import claim
 from sync.status import open_pauses
+from tests.races import in_parallel, uncommitted
 from tests.sandbox_process import API_TOKEN, World
 
 
@@ -125,6 +130,23 @@ def test_what_was_sent_with_a_wrong_api_token_is_sent_again_when_it_is_right(wor
     assert Registration.objects.get().rounds == 0
 
 
+def test_a_probe_that_is_accepted_ends_no_pause_while_the_api_token_is_wrong(world: World) -> None:
+    """A 202 proves no credentials: the call that checks them is made beside it."""
+    launch(world, 1)
+    app = world.app
+    world.microsoft.put_app(str(app.org_id), str(app.mobile_app_id), "another")
+    world.work_until(lambda: open_pauses(app).filter(reason__in=["credentials", "configuration"]).exists())
+    launch(world, 2)
+    tasks.STEPS["map"]()
+    tasks.STEPS["plan"]()
+    app.pauses.update(until=timezone.now())
+    seen = world.microsoft.summary()["seq"]
+    tasks.STEPS["push"]()
+    [probe] = world.microsoft.calls("register_batch", after=seen)
+    assert probe.status == 202
+    assert open_pauses(app).get().failures == 2
+
+
 def test_one_without_any_outcome_is_tried_again_when_its_phone_launches(world: World) -> None:
     launch(world, 1)
     world.work_until(lambda: Registration.objects.filter(state="sent").exists())
@@ -132,4 +154,45 @@ def test_one_without_any_outcome_is_tried_again_when_its_phone_launches(world: W
     Registration.objects.update(state="failed", reason="Unknown", decided_at=old, request_id=None, due_at=None)
     Device.objects.update(last_seen=timezone.now() - timedelta(hours=7))
     launch(world, 1)
+    world.work_until(lambda: world.server.state("android1") == "registered")
+
+
+def test_one_registration_probes_a_wave_however_many_workers_look(world: World) -> None:
+    world.app.pauses.create(platform="android", reason="dry_run", failures=20, until=timezone.now())
+    seen: list[tuple[list[str], int]] = []
+    assert in_parallel(4, lambda _: seen.append(waves.lane(world.app, 100))) == []
+    assert sorted(seen) == [(["android"], 1), *3 * [(["ios"], 100)]]
+
+
+def test_workers_that_count_failed_test_messages_together_lose_none(world: World) -> None:
+    failed = Registration(
+        app=world.app, sent_platform="android", state="failed", reason="DryRunSendingFailed", decided_at=clock.now()
+    )
+    with uncommitted(lambda: waves.heed(world.app, [failed])):
+        waves.heed(world.app, [failed])
+    assert world.app.pauses.get().failures == 2
+
+
+@pytest.mark.parametrize("how", ["asked about by a worker", "cleaned up early"])
+def test_what_is_sent_again_leaves_out_whose_request_id_is_needed(world: World, how: str) -> None:
+    launch(world, 1)
+    world.work_until(lambda: Registration.objects.filter(state="sent").exists())
+    Registration.objects.update(due_at=timezone.now())
+    if how == "cleaned up early":
+        Registration.objects.update(cleaned_at=timezone.now())
+    else:
+        assert claim(world.app, Step.CONFIRM).rows
+    before = Registration.objects.get()
+    assert pauses.send_again(world.app) == 0
+    assert Registration.objects.get().request_id == before.request_id is not None
+
+
+def test_an_outcome_of_api_token_not_valid_pauses_the_app_and_costs_no_token(world: World) -> None:
+    tokens = launch(world, 1)
+    world.microsoft.set_outcomes(dict.fromkeys(tokens.values(), "ApiTokenNotValid"))
+    world.work_until(lambda: open_pauses(world.app).filter(reason="credentials").exists())
+    assert world.server.state("android1") == "pending"
+    world.microsoft.set_outcomes(dict.fromkeys(tokens.values(), None))
+    world.app.pauses.update(until=timezone.now())
+    Registration.objects.update(due_at=timezone.now())
     world.work_until(lambda: world.server.state("android1") == "registered")

@@ -16,6 +16,7 @@ from registry.states import RegistrationState, Step
 from sync import transitions
 from sync.clients.cij import Outcome, Status
 from sync.outbox import claim, settle
+from tests.races import uncommitted
 
 SUCCESS = Outcome(Status.SUCCESS)
 
@@ -166,6 +167,23 @@ def test_what_is_desired_is_read_when_settling_not_when_claiming(shop: MobileApp
     row = Registration.objects.get()
     assert row.state == RegistrationState.REGISTERED
     assert [row.pk for row in claim(shop, Step.CLEANUP).rows] == [row.pk]
+
+
+def test_of_two_claims_that_cross_one_gets_the_token(shop: MobileApp) -> None:
+    """Neither sees what the other has not committed: the database makes the second wait, and refuses it then."""
+    other = registration(shop, desired=False, state="retired")
+    registration(shop)
+    with uncommitted(lambda: Registration.objects.filter(pk=other.pk).update(maybe_held=True)):
+        assert claim(shop, Step.PUSH).rows == []
+    assert Registration.objects.get(maybe_held=True) == other
+
+
+def test_a_probe_is_made_with_what_was_refused_least(shop: MobileApp) -> None:
+    """One poison item must not keep its app resting."""
+    long_ago = timezone.now() - timedelta(hours=1)
+    registration(shop, "poison", attempts=3, due_at=long_ago)
+    good = registration(shop, "good")
+    assert [row.pk for row in claim(shop, Step.PUSH, limit=1).rows] == [good.pk]
 
 
 @pytest.fixture(autouse=True)

@@ -9,21 +9,9 @@ from rich.console import Console
 
 from sandbox.chaos.report import Result, progress, show
 from sandbox.chaos.schedule import Kind
-from sandbox.demo.compare import Comparison
+from tests.sandbox.comparison import AGREEING
 
 TOKEN = "a-secret-token-0123456789"
-AGREEING = Comparison(
-    expected=3,
-    held=3,
-    missing=set(),
-    ghosts=set(),
-    events_expected=2,
-    events_relayed=2,
-    events_missing=set(),
-    events_foreign=set(),
-    events_doubled=1,
-    states={},
-)
 
 
 @pytest.fixture

@@ -7,22 +7,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sandbox.demo.compare import Comparison, Handovers
+from sandbox.demo.compare import Handovers
 from sandbox.demo.report import Display, Run, differences, show
+from tests.sandbox.comparison import AGREEING
 
 TOKEN = "a-secret-token-0123456789"
-AGREEING = Comparison(
-    expected=3,
-    held=3,
-    missing=set(),
-    ghosts=set(),
-    events_expected=2,
-    events_relayed=2,
-    events_missing=set(),
-    events_foreign=set(),
-    events_doubled=0,
-    states={},
-)
 
 
 @pytest.fixture

@@ -1,0 +1,89 @@
+"""What phones post, at the same time and in any order."""
+
+from tests.mutations.mutation import Mutation
+
+_API = "tests/registry/test_devices_api.py"
+_RACES = "tests/registry/test_races.py"
+_SHARED = "tests/journeys/test_shared_installation.py"
+_HYGIENE = "tests/journeys/test_hygiene.py"
+_ERASURE = "tests/journeys/test_erasure.py"
+
+TABLE = [
+    Mutation(
+        "Posts of one installation queue up",
+        "registry/services/ingest.py",
+        old='lock(f"installation:{app.pk}:{launch.installation_id}", f"token:',
+        new='lock(f"token:',
+        tests=(f"{_RACES}::test_of_two_first_launches_of_one_installation_the_later_token_stays",),
+    ),
+    Mutation(
+        "Posts of one token queue up",
+        "registry/services/ingest.py",
+        old=', f"token:{app.pk}:{token_hash.hex()}")',
+        new=")",
+        tests=(f"{_RACES}::test_of_two_installations_that_post_one_token_the_later_has_it",),
+    ),
+    Mutation(
+        "Of two installations with one token the later has it",
+        "registry/services/ingest.py",
+        old="    retire(Q(pk__in=[row.pk for row in rows if row is not device]), RetiredReason.TOKEN_MOVED)\n",
+        new="",
+        tests=(f"{_API}::test_the_later_of_two_installations_with_one_token_keeps_it",),
+    ),
+    Mutation(
+        "The database itself lets no two living devices have one token",
+        "registry/migrations/0001_initial.py",
+        old="models.Q(('retired_at__isnull', True)), fields=('app', 'token_hash')",
+        new="models.Q(('retired_at__isnull', True)), fields=('app', 'installation_id', 'token_hash')",
+        tests=(f"{_RACES}::test_the_database_itself_refuses_two_living_devices_with_one_token",),
+    ),
+    Mutation(
+        "A device that posts while it is retired lives",
+        "registry/services/ingest.py",
+        old="filter(pk=device.pk, retired_at__isnull=True).update(last_seen=Now())",
+        new="filter(pk=device.pk).update(last_seen=Now())",
+        tests=(f"{_HYGIENE}::test_a_device_that_posts_while_it_is_retired_lives",),
+    ),
+    Mutation(
+        "A user whom two phones name at once is made once",
+        "registry/services/ingest.py",
+        old="bulk_create([row], ignore_conflicts=True)",
+        new="bulk_create([row])",
+        tests=(f"{_RACES}::test_a_user_whom_two_phones_name_at_once_is_made_once",),
+    ),
+    Mutation(
+        "An installation id that two phones share stays with the one that is there",
+        "registry/services/shared.py",
+        old="            raise SharedInstallation\n",
+        new="            pass\n",
+        tests=(f"{_SHARED}::test_the_phone_that_is_there_stays_and_the_other_is_told",),
+    ),
+    Mutation(
+        "A token that comes back once is nothing unusual",
+        "registry/services/shared.py",
+        old="if device.token_returns >= settings.TOKENHUB_SHARED_RETURNS:",
+        new="if True:",
+        tests=(f"{_SHARED}::test_a_token_that_comes_back_once_is_nothing_unusual",),
+    ),
+    Mutation(
+        "A revision grows when CI-J has to learn of a change",
+        "registry/services/ingest.py",
+        old="        device.revision += 1  # the row is locked\n",
+        new="        pass\n",
+        tests=("tests/journeys/test_registration.py::test_a_changed_token_replaces_the_old_one",),
+    ),
+    Mutation(
+        "An opt-out reaches every device of its user",
+        "registry/services/ingest.py",
+        old="        mark_devices([user.pk])\n",
+        new="        pass\n",
+        tests=("tests/journeys/test_registration.py::test_what_is_no_longer_desired_is_cleaned_up",),
+    ),
+    Mutation(
+        "An old registration is sent again when its phone launches",
+        "registry/services/ingest.py",
+        old="        _confirm_again(device)\n",
+        new="        pass\n",
+        tests=("tests/journeys/test_waves.py::test_an_old_registration_is_confirmed_again_when_its_phone_launches",),
+    ),
+]

@@ -1,0 +1,49 @@
+"""Pauses that several workers write: none is shortened, replaced or ended by news that does not concern it."""
+
+import pytest
+from django.utils import timezone
+
+from registry.models import MobileApp
+from sync import pauses
+from sync.clients.errors import Denied, Refused, Throttled, Unavailable
+from tests.races import uncommitted
+
+
+def remaining(app: MobileApp) -> float:
+    return (app.pauses.get().until - timezone.now()).total_seconds()
+
+
+def test_the_longest_of_several_waits_that_were_asked_for_holds(app: MobileApp) -> None:
+    pauses.rest(app, Throttled("HTTP 429", 77))
+    pauses.rest(app, Throttled("HTTP 429", 5))
+    assert remaining(app) > 70
+
+
+def test_silence_says_nothing_new_of_one_that_asked_us_to_wait(app: MobileApp) -> None:
+    pauses.rest(app, Throttled("HTTP 429", 77))
+    pauses.rest(app, Unavailable("HTTP 500"))
+    assert app.pauses.get().reason == "throttled"
+    assert remaining(app) > 70
+
+
+def test_another_reason_takes_the_place_of_silence(app: MobileApp) -> None:
+    for _ in range(3):
+        pauses.rest(app, Unavailable("HTTP 500"))
+    pauses.rest(app, Refused("HTTP 400"))
+    assert (app.pauses.get().reason, app.pauses.get().failures) == ("configuration", 1)
+
+
+def test_a_call_that_was_answered_well_does_not_end_a_pause_that_came_meanwhile(app: MobileApp) -> None:
+    pauses.rest(app, Unavailable("HTTP 500"))
+    asked = pauses.gate(app, 100)
+    pauses.rest(app, Denied("HTTP 401"))
+    asked.heed(None)
+    assert app.pauses.get().reason == "credentials"
+    assert pauses.gate(app, 100).limit == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_that_fail_at_the_same_time_write_one_pause_and_count_both(app: MobileApp) -> None:
+    with uncommitted(lambda: pauses.rest(app, Unavailable("HTTP 500"))):
+        pauses.rest(app, Unavailable("HTTP 500"))
+    assert app.pauses.get().failures == 2
