@@ -68,7 +68,8 @@ TABLE = [
     Mutation(
         "No single cleanup is sent that its lease may not outlast",
         "sync/steps/cleanup.py",
-        old='        if not lease.lasts_for_a_call():\n            raise Unavailable("the lease ended before everything was sent")\n',
+        old="        if not lease.lasts_for_a_call():\n"
+        '            raise Unavailable("the lease ended before everything was sent")\n',
         new="",
         tests=(f"{_OUTAGES}::test_nothing_is_sent_that_its_lease_may_not_outlast",),
     ),

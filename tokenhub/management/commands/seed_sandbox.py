@@ -17,6 +17,7 @@ from django.db import transaction
 
 from registry.models import DataverseEnvironment, MobileApp
 from registry.services import apps, keys
+from registry.states import Identity
 from tokenhub.embedded import state
 
 SLUG = "demo"
@@ -78,6 +79,8 @@ def _app(far_end: dict[str, str], environment: DataverseEnvironment) -> MobileAp
             endpoint=far_end["url"],
             api_token=secrets.token_urlsafe(32),
             dataverse=environment,
+            # Users are named by the demo's server key: nobody signs tokens here.
+            identity=Identity.BACKEND,
         )
     return _moved(app, {"endpoint": far_end["url"]})
 
