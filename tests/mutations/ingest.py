@@ -40,8 +40,8 @@ TABLE = [
     Mutation(
         "A device that posts while it is retired lives",
         "registry/services/ingest.py",
-        old="filter(pk=device.pk, retired_at__isnull=True).update(last_seen=Now())",
-        new="filter(pk=device.pk).update(last_seen=Now())",
+        old="filter(pk=device.pk, revision=device.revision, retired_at__isnull=True).update(**written)",
+        new="filter(pk=device.pk).update(**written)",
         tests=(f"{_HYGIENE}::test_a_device_that_posts_while_it_is_retired_lives",),
     ),
     Mutation(
@@ -68,8 +68,8 @@ TABLE = [
     Mutation(
         "A revision grows when CI-J has to learn of a change",
         "registry/services/ingest.py",
-        old="        device.revision += 1  # the row is locked\n",
-        new="        pass\n",
+        old="        device.revision += 1  # the row is locked\n    written =",
+        new="        pass\n    written =",
         tests=("tests/journeys/test_registration.py::test_a_changed_token_replaces_the_old_one",),
     ),
     Mutation(

@@ -17,10 +17,12 @@ type Answers = Callable[[httpx2.Request], httpx2.Response]
 
 
 class Ingest:
-    """Remembers what was posted; repeats are unchanged, as the API's description says."""
+    """Remembers what was posted; repeats are unchanged, as the API's description says. Secures every installation."""
 
     def __init__(self) -> None:
         self.devices: dict[str, Any] = {}
+        self.secrets: dict[str, str] = {}
+        self.shown: set[str] = set()
         self.requests: list[tuple[str, str, str, Any]] = []
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
@@ -31,13 +33,21 @@ class Ingest:
             return httpx2.Response(200, json={"registration": {"state": "registered"}})
         if path == "events":
             return httpx2.Response(202, json={"accepted": 1})
+        name = body["installation_id"] if path == "devices" else path.split("/")[1]
+        if key == "mobile" and path != "events":
+            if request.headers.get("installation-secret") == self.secrets.get(name, "none"):
+                self.shown.add(name)
+            elif name in self.shown or (path != "devices" and name in self.secrets):
+                return httpx2.Response(403)
         if path != "devices":
-            self.devices[path.split("/")[1]] = None
-            return httpx2.Response(204)
-        name = body["installation_id"]
+            self.devices[name] = None
+            return httpx2.Response(204) if request.method == "DELETE" else httpx2.Response(200, json={})
         known, self.devices[name] = self.devices.get(name), {**(self.devices.get(name) or {}), **body}
         result = "created" if known is None else "unchanged" if known == self.devices[name] else "updated"
-        return httpx2.Response(201 if result == "created" else 200, json={"result": result})
+        answer = {"result": result}
+        if key == "mobile" and name not in self.shown:
+            answer["installation_secret"] = self.secrets[name] = f"secret of {name}"
+        return httpx2.Response(201 if result == "created" else 200, json=answer)
 
 
 def api(answers: Answers) -> Api:
@@ -65,6 +75,7 @@ def test_every_scenario_runs_and_the_model_follows() -> None:
     assert states >= {"registered", "no_user", "opted_out", "not_found", "ambiguous", "failed", "retired"}
     assert made.results["created"] >= 68
     assert 0 < len(model.events) < model.events_reported
+    assert ingest.secrets
 
 
 def test_only_the_server_key_names_users() -> None:
