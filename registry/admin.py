@@ -3,11 +3,12 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
 from registry import models
+from registry.services.apps import identity_warnings
 from registry.services.erasure import force_erasure
 from registry.services.errors import InvalidInput
 from registry.states import ErasureState
@@ -46,6 +47,20 @@ class MobileAppAdmin(admin.ModelAdmin[models.MobileApp]):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # manage.py create_app asks for the ApiToken and checks the host
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        for slug, text in identity_warnings().items():
+            messages.warning(request, f"App {slug}: {text}")
+        return super().changelist_view(request, extra_context)
+
+
+@admin.register(models.TokenIssuer)
+class TokenIssuerAdmin(ReadOnlyAdmin):
+    """Set by manage.py set_token_issuer, which checks what it is given."""
+
+    list_display = ("app", "issuer", "audience", "jwks_url", "keys_fetched_at", "keys_error")
+    list_select_related = ("app",)
+    exclude = ("secret",)
 
 
 @admin.register(models.DataverseEnvironment)

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from django.conf import settings
-from django.db.models import Count, Min
+from django.db.models import Count, Min, Q
 
-from registry.models import Erasure, MobileApp, Pause, Registration
+from registry.models import Erasure, MobileApp, Pause, Registration, TokenIssuer
 from registry.services import clock
 from registry.states import ErasureState, FailureReason, PauseReason, RegistrationState
 from sync.status import all_open_pauses, oldest_due, subject_of
@@ -23,6 +23,7 @@ class Kind(StrEnum):
     STALLED = "stalled"
     ERASURE_OVERDUE = "erasure_overdue"
     UNKNOWN_OUTCOME = "unknown_outcome"
+    SIGNING_KEYS = "signing_keys"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def open_alerts() -> list[Alert]:
     """Everything that needs a person now, the oldest first."""
     now = clock.now()
     pauses = list(all_open_pauses())
-    alerts = [*_paused(pauses), *_stalled(pauses, now), *_overdue(now), *_unknown()]
+    alerts = [*_paused(pauses), *_stalled(pauses, now), *_overdue(now), *_unknown(), *_signing_keys(now)]
     return sorted(alerts, key=lambda alert: alert.since)
 
 
@@ -125,4 +126,20 @@ def _unknown() -> Iterator[Alert]:
             f"{count} registrations failed since Customer Insights - Journeys never said what became of them.",
             "An administrator: check the ApiToken first (manage.py set_api_token), then whether the CRM is throttled; "
             "then manage.py resume_app tries them again.",
+        )
+
+
+def _signing_keys(now: datetime) -> Iterator[Alert]:
+    """At once where there are no keys to go on with; otherwise when it fails for long."""
+    urgent = Q(keys__isnull=True) | Q(keys_failing_since__lt=now - settings.TOKENHUB_STALLED_AFTER)
+    failing = TokenIssuer.objects.filter(urgent, keys_failing_since__isnull=False)
+    for issuer in failing.defer("secret").select_related("app").order_by("app__slug"):
+        fetched = issuer.keys_fetched_at
+        known = f"those of {fetched.isoformat(timespec='seconds')} are used" if fetched else "no phone can name a user"
+        yield Alert(
+            Kind.SIGNING_KEYS,
+            f"app {issuer.app.slug}",
+            issuer.keys_failing_since or now,
+            f"The keys of the users' tokens cannot be fetched ({issuer.keys_error}); {known}.",
+            "An administrator: see whether the JWKS URL is right and answers; manage.py set_token_issuer changes it.",
         )

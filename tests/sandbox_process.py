@@ -17,6 +17,7 @@ from pytest_django import Settings
 from registry.models import DataverseEnvironment, MobileApp
 from registry.services.apps import create_app, create_dataverse
 from registry.services.keys import create_key
+from registry.states import Identity
 from sandbox.admin_client import SandboxAdmin
 from sync import connect, tasks, transitions
 from tests.conftest import Api
@@ -118,7 +119,7 @@ def make_world(sandbox: SandboxAdmin, environment: DataverseEnvironment, slug: s
         endpoint=sandbox.url,
         api_token=API_TOKEN,
         dataverse=environment,
-        **fields,
+        **{"identity": Identity.BACKEND, **fields},
     )
     sandbox.put_app(str(app.org_id), str(app.mobile_app_id), API_TOKEN)
     return World(

@@ -5,8 +5,11 @@ from typing import Any
 
 from cryptography.fernet import Fernet
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
+from django.db import DatabaseError
+
+from registry.services.apps import identity_warnings
 
 
 @register()
@@ -70,3 +73,16 @@ def allowed_hosts(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
             hint="Set it to the public host names, separated by commas.",
             id="tokenhub.W001",
         )
+
+
+@register(Tags.database)
+def identity_policies(app_configs: Any, databases: Any = None, **kwargs: Any) -> Iterable[CheckMessage]:
+    """Where users can be made up, or named by nobody. Runs with `migrate`, so at every start of `up`."""
+    if not databases:
+        return
+    try:
+        warnings = identity_warnings()
+    except DatabaseError:  # the tables are not there yet
+        return
+    for slug, text in warnings.items():
+        yield CheckWarning(f"App {slug}: {text}", id="tokenhub.W002")

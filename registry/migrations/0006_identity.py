@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='device',
             name='user_tokens_from',
-            field=models.BigIntegerField(db_default=0, editable=False, help_text='user tokens issued before (seconds since 1970) are stale'),
+            field=models.BigIntegerField(db_default=0, default=0, editable=False, help_text='user tokens issued before (seconds since 1970) are stale'),
         ),
         migrations.AddField(
             model_name='mobileapp',

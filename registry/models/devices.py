@@ -71,7 +71,7 @@ class Device(models.Model):
     # Only grow: what is older than them was delayed on its way, and changes nothing.
     sequence = models.BigIntegerField(null=True, blank=True, editable=False)
     user_tokens_from = models.BigIntegerField(
-        db_default=0, editable=False, help_text="user tokens issued before (seconds since 1970) are stale"
+        default=0, db_default=0, editable=False, help_text="user tokens issued before (seconds since 1970) are stale"
     )
     revision = models.BigIntegerField(default=1, editable=False)
     planned_revision = models.BigIntegerField(default=0, editable=False)

@@ -49,7 +49,7 @@ def create_app(
     dataverse: DataverseEnvironment,
     match: Sequence[str] | None = None,
     match_by: Sequence[str] | None = None,
-    identity: str = Identity.BACKEND,
+    identity: str = Identity.JWT,
 ) -> MobileApp:
     """Store a mobile app. Raises InvalidInput, also when the slug or the pair of ids is taken."""
     return _save(
@@ -65,6 +65,19 @@ def create_app(
             match_by=_chosen("match_by", match_by, MatchKey.values),
             identity=identity,
         )
+    )
+
+
+def identity_warnings() -> dict[str, str]:
+    """What an administrator should know of how apps' users are named: a sentence by the app's slug."""
+    warnings = dict.fromkeys(
+        MobileApp.objects.filter(identity=Identity.UNVERIFIED).values_list("slug", flat=True),
+        "anybody with the mobile key, which lies in the app's binary, may name any user and get their messages. "
+        "Identity policy 'unverified' is for trying out.",
+    )
+    unproven = MobileApp.objects.filter(identity=Identity.JWT, token_issuer=None).values_list("slug", flat=True)
+    return warnings | dict.fromkeys(
+        unproven, "no phone can name a user: say who signs their tokens with manage.py set_token_issuer."
     )
 
 

@@ -85,10 +85,10 @@ def record_launch(app: MobileApp, launch: Launch) -> Recorded:
     """
     device = find_device(app, launch.installation_id)
     try:
-        repeated = device if device and _repeats(device, launch) else None
-        if repeated and _is_proven(repeated, launch) and _touch(repeated, launch):
-            return Recorded(repeated, Result.UNCHANGED)
-        return in_transaction(lambda: _apply(app, launch, repeated))
+        repeats = device is not None and _repeats(device, launch)
+        if device and repeats and _is_proven(device, launch) and _touch(device, launch):
+            return Recorded(device, Result.UNCHANGED)
+        return in_transaction(lambda: _apply(app, launch, repeats=repeats))
     except freshness.Stale as stale:
         return Recorded(stale.device, Result.STALE)
 
@@ -198,8 +198,8 @@ def _confirm_again(device: Device) -> None:
         announce(["push"])
 
 
-def _apply(app: MobileApp, launch: Launch, repeated: Device | None) -> Recorded:
-    """Write the launch. `repeated` is the device as it was read, where the launch says nothing new of it."""
+def _apply(app: MobileApp, launch: Launch, *, repeats: bool) -> Recorded:
+    """Write the launch. `repeats`: it said nothing new when the device was read without a lock."""
     token_hash = sha256(launch.token)
     lock(f"installation:{app.pk}:{launch.installation_id}", f"token:{app.pk}:{token_hash.hex()}")
     steps = {"plan"}
@@ -224,11 +224,11 @@ def _apply(app: MobileApp, launch: Launch, repeated: Device | None) -> Recorded:
     freshness.advance(device, launch.sequence, launch.user_token_issued_at)
     attached = device.user_id if device.retired_at is None else None
     # A secret handed out, or shown for the first time, is written and is no news of the device.
-    news = repeated is None or repeated.revision != device.revision
+    repeats = repeats and _repeats(device, launch)
     _update_device(device, launch, token_hash, user)
     if device.user_id != attached:
         retire_surplus(app, device)
-    return Recorded(device, Result.UPDATED if news else Result.UNCHANGED, secret)
+    return Recorded(device, Result.UNCHANGED if repeats else Result.UPDATED, secret)
 
 
 def _create(app: MobileApp, launch: Launch, token_hash: bytes, user: MobileUser | None) -> Recorded:

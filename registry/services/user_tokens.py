@@ -80,10 +80,10 @@ def signed_user(app: MobileApp, token: str, installation_id: str) -> SignedUser:
     algorithm, kid = header.get("alg"), header.get("kid")
     if not isinstance(algorithm, str) or algorithm not in known.issuer.algorithms:
         raise TokenRefused(f"Its algorithm is not among: {', '.join(known.issuer.algorithms)}.")
-    candidates = _candidates(known, kid)
+    candidates = _candidates(known, kid, algorithm)
     if not candidates:
         known = _issuer_keys(app, newer_than=known.read_at)
-        candidates = _candidates(known, kid)
+        candidates = _candidates(known, kid, algorithm)
     if not candidates:
         if _keys_are_on_their_way(known.issuer):
             raise KeysUnknown
@@ -158,9 +158,20 @@ def _issuer_keys(app: MobileApp, newer_than: float = 0.0) -> IssuerKeys:
     return known
 
 
-def _candidates(known: IssuerKeys, kid: Any) -> list[Key]:
-    """The keys that may have signed: the one of that id, and those without an id. A token without an id: any."""
-    return [key for name, key in known.keys if kid is None or name is None or name == kid]
+def _candidates(known: IssuerKeys, kid: Any, algorithm: str) -> list[Key]:
+    """The keys that may have signed so: the one of that id, and those without an id. A token without an id: any."""
+    kinds = _KINDS[algorithm[:2]]
+    named = (key for name, key in known.keys if kid is None or name is None or name == kid)
+    return [key for key in named if isinstance(key, kinds)]
+
+
+_KINDS: dict[str, tuple[type[Any], ...]] = {
+    "RS": (RSAPublicKey,),
+    "PS": (RSAPublicKey,),
+    "ES": (EllipticCurvePublicKey,),
+    "Ed": (Ed25519PublicKey, Ed448PublicKey),
+    "HS": (bytes,),
+}
 
 
 def _keys_are_on_their_way(issuer: TokenIssuer) -> bool:

@@ -50,7 +50,7 @@ def test_an_app_is_made_from_the_command_line() -> None:
     app = MobileApp.objects.get()
     assert made["slug"] == app.slug == "shop"
     assert app.endpoint == "https://public-eur.mkt.dynamics.com"
-    assert (app.match, app.match_by, app.identity) == (["lead", "contact"], ["phone"], "backend")
+    assert (app.match, app.match_by, app.identity) == (["lead", "contact"], ["phone"], "jwt")
     key = json.loads(run("create_key", "--app", "shop", "--kind", "server", "--json"))["key"]
     found = find_key(key)
     assert found is not None

@@ -37,8 +37,9 @@ class Command(JsonCommand):
         parser.add_argument(
             "--identity",
             choices=Identity.values,
-            default=Identity.BACKEND,
-            help="backend: only server keys may name a user; unverified: any key may (default: %(default)s)",
+            default=Identity.JWT,
+            help="jwt: signed tokens and server keys name users; backend: only server keys do; unverified: any key may "
+            "(default: %(default)s)",
         )
 
     def act(self, **options: Any) -> dict[str, Any]:
@@ -60,4 +61,6 @@ class Command(JsonCommand):
         }
 
     def say(self, result: dict[str, Any]) -> str:
-        return f"App {result['slug']} stored: {result['endpoint']}, identity policy {result['identity']}"
+        stored = f"App {result['slug']} stored: {result['endpoint']}, identity policy {result['identity']}"
+        is_next = "\nNext, say who signs the tokens that name its users: manage.py set_token_issuer --help"
+        return stored + (is_next if result["identity"] == Identity.JWT else "")
