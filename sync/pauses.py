@@ -94,20 +94,21 @@ def rest(subject: Subject, error: RemoteError) -> None:
 
 def _note(subject: Subject, error: RemoteError) -> Pause | None:
     pause = _locked(subject)
-    reason, wait = _reason_and_wait(error, pause.failures + 1)
-    until = clock.now() + wait
+    reason = _reason(error)
     if is_for_losses(pause):
         # Its probe did not come through: what it was to find out is as open as before.
+        until = clock.now() + _wait(error, reason, pause.failures + 1)
         Pause.objects.filter(pk=pause.pk).update(until=until)
         return None
+    earlier = pause.until if pause.pk else None
     if pause.pk and pause.reason != reason:
         if reason == PauseReason.UNAVAILABLE:
             return None  # silence says nothing new of one that is throttled or refuses our credentials
-        pause.failures = 0
-    elif pause.pk:
-        until = max(until, pause.until)
+        # Failures of another kind lengthen no rest: a throttled call says nothing of the credentials.
+        pause.failures, earlier = 0, None
     pause.failures += 1
-    pause.reason, pause.detail, pause.until = reason, str(error), until
+    until = clock.now() + _wait(error, reason, pause.failures)
+    pause.reason, pause.detail, pause.until = reason, str(error), max(until, earlier or until)
     pause.save()
     return pause
 
@@ -192,12 +193,17 @@ def _new(subject: Subject) -> Pause:
     return Pause(environment=subject, failures=0, reason="")
 
 
-def _reason_and_wait(error: RemoteError, failures: int) -> tuple[PauseReason, timedelta]:
+def _reason(error: RemoteError) -> PauseReason:
     if isinstance(error, Throttled):
-        return PauseReason.THROTTLED, timedelta(seconds=error.retry_after)
-    wait = probe_after(failures)
+        return PauseReason.THROTTLED
     if isinstance(error, Denied):
-        return PauseReason.CREDENTIALS, wait
-    if isinstance(error, Refused):
-        return PauseReason.CONFIGURATION, wait
-    return PauseReason.UNAVAILABLE, settings.TOKENHUB_PROBE
+        return PauseReason.CREDENTIALS
+    return PauseReason.CONFIGURATION if isinstance(error, Refused) else PauseReason.UNAVAILABLE
+
+
+def _wait(error: RemoteError, reason: PauseReason, failures: int) -> timedelta:
+    """How long to rest after the `failures`-th failure in a row for that reason."""
+    if isinstance(error, Throttled):
+        return timedelta(seconds=error.retry_after)
+    wait: timedelta = settings.TOKENHUB_PROBE
+    return wait if reason == PauseReason.UNAVAILABLE else probe_after(failures)

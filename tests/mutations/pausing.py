@@ -41,8 +41,8 @@ TABLE = [
     Mutation(
         "A pause is not made shorter by the next failure",
         "sync/pauses.py",
-        old="        until = max(until, pause.until)\n",
-        new="        pass\n",
+        old="max(until, earlier or until)",
+        new="until",
         tests=(f"{_PAUSES}::test_the_longest_of_several_waits_that_were_asked_for_holds",),
     ),
     Mutation(

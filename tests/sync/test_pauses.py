@@ -33,6 +33,13 @@ def test_another_reason_takes_the_place_of_silence(app: MobileApp) -> None:
     assert (app.pauses.get().reason, app.pauses.get().failures) == ("configuration", 1)
 
 
+def test_failures_of_another_kind_lengthen_no_rest(app: MobileApp) -> None:
+    for _ in range(4):
+        pauses.rest(app, Throttled("HTTP 429", 1))
+    pauses.rest(app, Denied("ApiTokenNotValid"))
+    assert remaining(app) <= 15  # the first failure of its kind: probed as soon as any
+
+
 def test_a_call_that_was_answered_well_does_not_end_a_pause_that_came_meanwhile(app: MobileApp) -> None:
     pauses.rest(app, Unavailable("HTTP 500"))
     asked = pauses.gate(app, 100)
