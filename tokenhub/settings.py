@@ -13,6 +13,7 @@ import django_stubs_ext
 import environ
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.csp import CSP
 from kombu import Queue
 
 from tokenhub.embedded import state
@@ -93,6 +94,17 @@ SECURE_SSL_REDIRECT = False  # the proxy in front redirects; behind it, probes s
 if env.bool("TOKENHUB_TRUST_FORWARDED_PROTO", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("TOKENHUB_CSRF_TRUSTED_ORIGINS", default=[])
+# Everything that a page loads is our own; Swagger UI and the admin draw some of their icons from data: URLs.
+SECURE_CSP = {
+    "default-src": [CSP.NONE],
+    "script-src": [CSP.SELF],
+    "style-src": [CSP.SELF],
+    "img-src": [CSP.SELF, "data:"],
+    "connect-src": [CSP.SELF],
+    "form-action": [CSP.SELF],
+    "base-uri": [CSP.NONE],
+    "frame-ancestors": [CSP.NONE],
+}
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 INSTALLED_APPS = [
@@ -100,6 +112,8 @@ INSTALLED_APPS = [
     "sync",
     "registry",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -109,6 +123,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -150,7 +165,21 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["registry.api.parsers.BoundedJSONParser"],
     "EXCEPTION_HANDLER": "registry.api.problems.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "registry.api.openapi.Schema",
+    "DEFAULT_METADATA_CLASS": None,  # OPTIONS would tell what openapi.yaml tells better
     "UNAUTHENTICATED_USER": None,
+}
+
+SPECTACULAR_SETTINGS = {
+    "OAS_VERSION": "3.1.1",
+    "TITLE": "tokenhub ingest API",
+    "DESCRIPTION": "Posts of mobile apps and of the servers behind them. The prose is in docs/api.md.",
+    "VERSION": "1",
+    "LICENSE": {"name": "MIT", "identifier": "MIT"},
+    "SCHEMA_PATH_PREFIX": "/api/v[0-9.]+",
+    "ENFORCE_NON_BLANK_FIELDS": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "POSTPROCESSING_HOOKS": ["registry.api.openapi.finish"],
 }
 
 # --- logs: never a token, a key, an e-mail address or a phone number --------------------------------------------------

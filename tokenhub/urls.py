@@ -1,6 +1,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
+import registry.api.docs
 import sync.views
 from tokenhub import health, metrics
 
@@ -8,6 +9,8 @@ urlpatterns = [
     path("livez", health.livez),
     path("readyz", health.readyz),
     path("metrics", metrics.metrics),
+    path("api/openapi.yaml", registry.api.docs.openapi, name="openapi"),
+    path("api/docs", registry.api.docs.docs),
     path("api/v1/", include("registry.api.urls")),
     path("cij/callbacks/<uuid:batch_id>", sync.views.callback),
     path("admin/", admin.site.urls),

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
 
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from registry.models import Device, MobileApp
@@ -18,6 +19,7 @@ from registry.states import Platform
 
 INFO_FIELDS = ("app_version", "os_version", "model", "locale", "time_zone")
 INSTALLATION_ID = r"[A-Za-z0-9._:\-]{1,128}"
+GUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
 
 # Walks the time zone folders: once a process, not once a launch.
@@ -67,7 +69,12 @@ class StrictBooleanField(serializers.BooleanField):
         return data
 
 
+@extend_schema_serializer(component_name="User")
 class UserSerializer(StrictSerializer):
+    rules = {
+        "oneOf": [{"required": ["id"]}, {"required": ["token"], "properties": {"email": False, "phone": False}}],
+    }
+
     id = TextField(max_length=255, required=False)
     token = TextField(max_length=8192, required=False)
     email = TextField(max_length=254, required=False, allow_null=True, allow_blank=True)
@@ -92,6 +99,15 @@ class UserSerializer(StrictSerializer):
         return attrs
 
 
+@extend_schema_field({"type": "string", "pattern": f"^{INSTALLATION_ID}$"})
+class InstallationIdField(serializers.RegexField):
+    """Made once by the app, and kept."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(rf"\A{INSTALLATION_ID}\Z", **kwargs)
+
+
+@extend_schema_field({"type": "integer", "minimum": 0, "maximum": 2**63 - 1})
 class SequenceField(serializers.IntegerField):
     """A whole number that the phone only ever raises."""
 
@@ -104,12 +120,21 @@ class SequenceField(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
+@extend_schema_serializer(component_name="SignOut")
 class SignOutSerializer(StrictSerializer):
     sequence = SequenceField(required=False)
 
 
+@extend_schema_serializer(component_name="Launch")
 class LaunchSerializer(StrictSerializer):
-    installation_id = serializers.RegexField(rf"\A{INSTALLATION_ID}\Z", max_length=128)
+    rules = {
+        "oneOf": [
+            {"properties": {"platform": {"const": "ios"}, "token": {"pattern": "^[0-9A-Fa-f]{1,64}$"}}},
+            {"properties": {"platform": {"const": "android"}, "token": {"pattern": "^[!-~]{1,300}$"}}},
+        ],
+    }
+
+    installation_id = InstallationIdField()
     platform = serializers.ChoiceField(Platform.choices)
     token = TextField(max_length=4096, trim_whitespace=False)
     user = UserSerializer(required=False, allow_null=True)
@@ -160,6 +185,7 @@ def device_body(device: Device) -> dict[str, Any]:
     }
 
 
+@extend_schema_field({"type": ["string", "null"], "pattern": f"^({GUID})?$"})
 class TrackingIdField(serializers.Field[uuid.UUID | None, Any, Any, Any]):
     """A GUID; empty or all zeros (a test send has no tracking id) become None."""
 
@@ -176,8 +202,11 @@ class TrackingIdField(serializers.Field[uuid.UUID | None, Any, Any, Any]):
         return guid if guid.int else None
 
 
+@extend_schema_serializer(component_name="Event")
 class EventSerializer(StrictSerializer):
-    installation_id = serializers.RegexField(rf"\A{INSTALLATION_ID}\Z", max_length=128, required=False)
+    rules = {"oneOf": [{"required": ["installation_id"]}, {"required": ["token"]}]}
+
+    installation_id = InstallationIdField(required=False)
     token = TextField(max_length=300, required=False)
     tracking_id = TrackingIdField()
     status = serializers.ChoiceField(["opened"])

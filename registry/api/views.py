@@ -1,16 +1,20 @@
 """The endpoints under /api/v1/. Thin: serializers check, services act."""
 
 from django.http import Http404
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from registry.api.answers import DeviceAnswer, EventsAccepted, LaunchResult, SignOutResult
 from registry.api.authentication import Caller, caller_of
 from registry.api.identity import shown_secret, who
+from registry.api.openapi import INSTALLATION_SECRET
 from registry.api.problems import InstallationSecretProblem, SharedInstallationProblem
 from registry.api.serializers import (
+    INSTALLATION_ID,
     EventSerializer,
     LaunchSerializer,
     SignOutSerializer,
@@ -24,6 +28,9 @@ from registry.services.ingest import Result, find_device, record_launch, retire_
 from registry.services.shared import SharedInstallation
 
 MAX_EVENTS = 100
+INSTALLATION = OpenApiParameter(
+    "installation_id", {"type": "string", "pattern": f"^{INSTALLATION_ID}$"}, OpenApiParameter.PATH
+)
 
 
 def device_or_404(caller: Caller, installation_id: str) -> Device:
@@ -47,6 +54,14 @@ def own_device_or_404(request: Request, installation_id: str) -> Device:
 
 
 class DevicesView(APIView):
+    problems = {"POST": ["409"]}
+
+    @extend_schema(
+        operation_id="launch",
+        request=LaunchSerializer,
+        responses={200: LaunchResult, 201: LaunchResult},
+        parameters=[INSTALLATION_SECRET],
+    )
     def post(self, request: Request) -> Response:
         """A launch: idempotent upsert by installation id."""
         caller = caller_of(request)
@@ -67,10 +82,12 @@ class DevicesView(APIView):
 
 
 class DeviceView(APIView):
+    @extend_schema(operation_id="device", responses=DeviceAnswer, parameters=[INSTALLATION_SECRET, INSTALLATION])
     def get(self, request: Request, installation_id: str) -> Response:
         """What is known of the device, and what stands between it and a push."""
         return Response(device_body(own_device_or_404(request, installation_id)))
 
+    @extend_schema(operation_id="delete_device", responses={204: None}, parameters=[INSTALLATION_SECRET, INSTALLATION])
     def delete(self, request: Request, installation_id: str) -> Response:
         """Retire the device; its registration is cleaned up. It lives again when it posts again."""
         retire_device(own_device_or_404(request, installation_id))
@@ -78,6 +95,12 @@ class DeviceView(APIView):
 
 
 class SignOutView(APIView):
+    @extend_schema(
+        operation_id="sign_out",
+        request=SignOutSerializer,
+        responses=SignOutResult,
+        parameters=[INSTALLATION_SECRET, INSTALLATION],
+    )
     def post(self, request: Request, installation_id: str) -> Response:
         """Nobody is signed in on the device any more."""
         device = own_device_or_404(request, installation_id)
@@ -88,6 +111,11 @@ class SignOutView(APIView):
 
 
 class EventsView(APIView):
+    @extend_schema(
+        operation_id="report_events",
+        request=EventSerializer,
+        responses={202: EventsAccepted},
+    )
     def post(self, request: Request) -> Response:
         """Keep one event or an array of them; they are relayed by the workers."""
         many = isinstance(request.data, list)

@@ -1,0 +1,136 @@
+"""What drf-spectacular is told, so that the OpenAPI document says exactly what the API does.
+
+`make openapi` writes the document to registry/api/openapi.yaml, which is kept: a change of the contract shows in the
+diff, and is what `/api/openapi.yaml` serves.
+"""
+
+from typing import Any
+
+from drf_spectacular.extensions import (
+    OpenApiAuthenticationExtension,
+    OpenApiSerializerExtension,
+    OpenApiSerializerFieldExtension,
+)
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiParameter
+
+PROBLEM = {
+    "type": "object",
+    "description": "What went wrong (RFC 9457). `type` is stable and may be compared; `detail` is for people.",
+    "properties": {
+        "type": {"type": "string", "pattern": "^urn:tokenhub:problem:[a-z-]+$"},
+        "title": {"type": "string"},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "description": "Each wrong field, in a 400.",
+            "items": {
+                "type": "object",
+                "properties": {"field": {"type": "string"}, "detail": {"type": "string"}},
+                "required": ["field", "detail"],
+                "additionalProperties": False,
+            },
+        },
+    },
+    "required": ["type", "title", "status", "detail"],
+    "additionalProperties": False,
+}
+
+_RETRY_AFTER = {"Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}, "description": "Seconds"}}
+
+# What any operation may answer, by status: the component's name, what it says, and its headers.
+PROBLEMS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "400": ("InvalidRequest", "The request is not as described; `errors` names the fields.", {}),
+    "401": ("Unauthorized", "The key is missing, unknown or revoked.", {}),
+    "403": ("Forbidden", "The key, or the user's token, does not allow this.", {}),
+    "404": ("NotFound", "There is no such thing in this key's app.", {}),
+    "406": ("NotAcceptable", "Answers are JSON, and `Accept` excludes it.", {}),
+    "409": ("SharedInstallation", "Two phones post this installation id in turn.", {}),
+    "413": ("TooLarge", "The body is too large.", {}),
+    "415": ("UnsupportedMediaType", "Bodies are JSON.", {}),
+    "503": ("Unavailable", "Something that is needed does not answer. Repeat it.", _RETRY_AFTER),
+}
+ALWAYS = ("401", "403", "406", "503")
+WITH_BODY = ("400", "413", "415")
+
+INSTALLATION_SECRET = OpenApiParameter(
+    "Installation-Secret",
+    str,
+    OpenApiParameter.HEADER,
+    description="What the first answer handed out to this installation. Server keys need none.",
+)
+
+
+class Schema(AutoSchema):
+    """Names operations after the method and the path, e.g. `devices_post`."""
+
+    def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
+        """The operation, with the problems that it may answer."""
+        operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
+        if operation is None:
+            return None
+        statuses = {*ALWAYS, *self._problems(operation), *getattr(self.view, "problems", {}).get(self.method, ())}
+        for status in sorted(statuses):
+            operation["responses"][status] = {"$ref": f"#/components/responses/{PROBLEMS[status][0]}"}
+        return operation
+
+    def _problems(self, operation: dict[str, Any]) -> list[str]:
+        in_path = any(parameter["in"] == "path" for parameter in operation.get("parameters", ()))
+        return [*(WITH_BODY if "requestBody" in operation else ()), *(["404"] if in_path else ())]
+
+
+def finish(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """A postprocessing hook: adds the components that the operations' problems refer to."""
+    _plain(result)
+    result["components"]["schemas"]["Problem"] = PROBLEM
+    result["components"]["responses"] = {
+        name: {
+            "description": description,
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            **({"headers": headers} if headers else {}),
+        }
+        for name, description, headers in PROBLEMS.values()
+    }
+    return result
+
+
+def _plain(node: Any) -> None:
+    """Take out what the generator notes for itself."""
+    if isinstance(node, dict):
+        node.pop("x-spec-enum-id", None)
+    for below in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _plain(below)
+
+
+class StrictSerializerExtension(OpenApiSerializerExtension):
+    """Unknown fields are refused; `rules` holds what JSON Schema can say of several fields together."""
+
+    target_class = "registry.api.serializers.StrictSerializer"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
+        described = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        return {**described, "additionalProperties": False, **getattr(self.target, "rules", {})}
+
+
+class TextFieldExtension(OpenApiSerializerFieldExtension):
+    """JSON Schema's `pattern` for the characters that the field takes."""
+
+    target_class = "registry.api.serializers.TextField"
+
+    def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
+        described = {"type": "string", "pattern": "^[^\\u0000-\\u001f]*$" if self.target.allow_blank else "^[^\\u0000-\\u001f]*[^\\u0000-\\u001f ][^\\u0000-\\u001f]*$"}
+        return described
+
+
+class BearerKeyScheme(OpenApiAuthenticationExtension):
+    target_class = "registry.api.authentication.BearerKeyAuthentication"
+    name = "key"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The key of one app: `thub_mob_…` for the app itself, `thub_srv_…` for your own servers.",
+        }
