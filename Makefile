@@ -10,7 +10,7 @@ SEED ?= 1
 DURATION ?= 120
 ONLY ?=
 
-.PHONY: help install lock up demo chaos test mutations lint format clean
+.PHONY: help install lock up demo chaos test mutations lint openapi format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -50,6 +50,9 @@ lint: install ## formatting, lint rules, types, import directions
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 	@$(VENV)/bin/prek validate-config .pre-commit-config.yaml
+
+openapi: install ## write the API's OpenAPI document anew
+	@$(PY) manage.py spectacular --skip-checks --validate --fail-on-warn --file registry/api/openapi.yaml
 
 format: install ## format and mend what can be mended
 	@$(VENV)/bin/ruff format .

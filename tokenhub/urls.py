@@ -15,3 +15,7 @@ urlpatterns = [
     path("cij/callbacks/<uuid:batch_id>", sync.views.callback),
     path("admin/", admin.site.urls),
 ]
+
+handler400 = "tokenhub.errors.bad_request"
+handler404 = "tokenhub.errors.not_found"
+handler500 = "tokenhub.errors.server_error"

@@ -54,6 +54,9 @@ PROBLEMS: dict[str, tuple[str, str, dict[str, Any]]] = {
 ALWAYS = ("401", "403", "406", "503")
 WITH_BODY = ("400", "413", "415")
 
+_CONTROL = r"\u0000-\u001f"
+_ANY = f"[^{_CONTROL}]*"
+
 INSTALLATION_SECRET = OpenApiParameter(
     "Installation-Secret",
     str,
@@ -62,8 +65,17 @@ INSTALLATION_SECRET = OpenApiParameter(
 )
 
 
+def device_link(operation: str) -> dict[str, Any]:
+    """That an answer's installation, and its secret, are what another operation asks for."""
+    body = "$response.body#/installation_"
+    return {
+        "operationId": operation,
+        "parameters": {"path.installation_id": f"{body}id", "header.Installation-Secret": f"{body}secret"},
+    }
+
+
 class Schema(AutoSchema):
-    """Names operations after the method and the path, e.g. `devices_post`."""
+    """An operation of ours."""
 
     def get_operation(self, *args: Any, **kwargs: Any) -> dict[str, Any] | None:
         """The operation, with the problems that it may answer."""
@@ -73,6 +85,9 @@ class Schema(AutoSchema):
         statuses = {*ALWAYS, *self._problems(operation), *getattr(self.view, "problems", {}).get(self.method, ())}
         for status in sorted(statuses):
             operation["responses"][status] = {"$ref": f"#/components/responses/{PROBLEMS[status][0]}"}
+        for status in ("200", "201"):
+            if links := getattr(self.view, "links", None):
+                operation["responses"][status]["links"] = links
         return operation
 
     def _problems(self, operation: dict[str, Any]) -> list[str]:
@@ -82,7 +97,7 @@ class Schema(AutoSchema):
 
 def finish(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """A postprocessing hook: adds the components that the operations' problems refer to."""
-    _plain(result)
+    result = _plain(result)
     result["components"]["schemas"]["Problem"] = PROBLEM
     result["components"]["responses"] = {
         name: {
@@ -95,12 +110,18 @@ def finish(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     return result
 
 
-def _plain(node: Any) -> None:
-    """Take out what the generator notes for itself."""
-    if isinstance(node, dict):
-        node.pop("x-spec-enum-id", None)
-    for below in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        _plain(below)
+def _plain(node: Any) -> Any:
+    """The same without what the generator notes for itself, and without its mistakes."""
+    if isinstance(node, list):
+        return [_plain(below) for below in node]
+    if not isinstance(node, dict):
+        return node
+    plain = {name: _plain(below) for name, below in node.items() if name != "x-spec-enum-id"}
+    if isinstance(plain.get("type"), list):
+        plain["type"] = list(dict.fromkeys(plain["type"]))
+    # Blank is one more choice beside the pattern for it, where our patterns allow it already: one of two would be both.
+    either = plain.get("oneOf", ())
+    return either[0] if len(either) == 2 and either[1] == {"type": "string", "maxLength": 0} else plain
 
 
 class StrictSerializerExtension(OpenApiSerializerExtension):
@@ -120,8 +141,8 @@ class TextFieldExtension(OpenApiSerializerFieldExtension):
     target_class = "registry.api.serializers.TextField"
 
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
-        described = {"type": "string", "pattern": "^[^\\u0000-\\u001f]*$" if self.target.allow_blank else "^[^\\u0000-\\u001f]*[^\\u0000-\\u001f ][^\\u0000-\\u001f]*$"}
-        return described
+        visible = "" if self.target.allow_blank else f"[^{_CONTROL} ]{_ANY}"
+        return {"type": "string", "pattern": f"^{_ANY}{visible}$"}
 
 
 class BearerKeyScheme(OpenApiAuthenticationExtension):

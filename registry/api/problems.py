@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
-from django.http import Http404
+from django.http import Http404, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
@@ -31,6 +31,7 @@ TYPES = {
     HTTPStatus.METHOD_NOT_ALLOWED: "urn:tokenhub:problem:method-not-allowed",
     HTTPStatus.NOT_ACCEPTABLE: "urn:tokenhub:problem:not-acceptable",
     HTTPStatus.CONFLICT: "urn:tokenhub:problem:shared-installation",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "urn:tokenhub:problem:internal-error",
     HTTPStatus.SERVICE_UNAVAILABLE: "urn:tokenhub:problem:unavailable",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "urn:tokenhub:problem:too-large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "urn:tokenhub:problem:unsupported-media-type",
@@ -88,6 +89,13 @@ class UnavailableProblem(exceptions.APIException):
     default_detail = "The database does not answer. Nothing was changed, or it was and repeating it changes nothing."
 
 
+def problem(status: HTTPStatus, detail: str) -> JsonResponse:
+    """A problem as an answer of Django's, where no view of the API was reached or it broke."""
+    kind = TYPES.get(status, "about:blank")
+    body = {"type": kind, "title": status.phrase, "status": status.value, "detail": detail}
+    return JsonResponse(body, status=status.value, content_type="application/problem+json")
+
+
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
     """Turn what a view raised into a problem; None (a 500) for what no client caused."""
     if isinstance(exc, RequestDataTooBig):
@@ -129,7 +137,7 @@ def _encodable(value: Any) -> Any:
 def _detail(exc: Exception) -> str:
     if isinstance(exc, exceptions.APIException):
         return str(exc.detail)
-    return {Http404: "There is no such thing.", PermissionDenied: "That is not allowed."}.get(type(exc), str(exc))
+    return str(exc) or {Http404: "There is no such thing."}.get(type(exc), "That is not allowed.")
 
 
 def _fields(detail: Any, path: str = "") -> Iterator[dict[str, str]]:

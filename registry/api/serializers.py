@@ -1,5 +1,6 @@
 """What the endpoints take and give, field by field."""
 
+import re
 import uuid
 from collections.abc import Callable
 from functools import cache
@@ -60,6 +61,29 @@ class TextField(serializers.CharField):
         return super().to_internal_value(data)
 
 
+@extend_schema_field({"type": "string", "format": "time-zone"})
+class TimeZoneField(TextField):
+    """The IANA name of a time zone, or nothing."""
+
+    default_error_messages = {"unknown": "is not an IANA time zone, e.g. Europe/Berlin."}
+
+    def to_internal_value(self, data: Any) -> str:
+        name = super().to_internal_value(data)
+        if name and name not in time_zones():
+            self.fail("unknown")
+        return name
+
+
+@extend_schema_field({"type": "string", "format": "email-address"})
+class EmailAddressField(TextField):
+    """What `email_address` takes, or nothing."""
+
+
+@extend_schema_field({"type": "string", "format": "phone-number"})
+class PhoneNumberField(TextField):
+    """What `phone_number` takes, or nothing."""
+
+
 class StrictBooleanField(serializers.BooleanField):
     """true or false, not the words that could mean them."""
 
@@ -71,14 +95,19 @@ class StrictBooleanField(serializers.BooleanField):
 
 @extend_schema_serializer(component_name="User")
 class UserSerializer(StrictSerializer):
+    """Who is signed in: by your own id of them, or by a signed token that names them."""
+
     rules = {
-        "oneOf": [{"required": ["id"]}, {"required": ["token"], "properties": {"email": False, "phone": False}}],
+        "oneOf": [
+            {"required": ["id"], "properties": {"token": False}},
+            {"required": ["token"], "properties": {"id": False, "email": False, "phone": False}},
+        ],
     }
 
     id = TextField(max_length=255, required=False)
     token = TextField(max_length=8192, required=False)
-    email = TextField(max_length=254, required=False, allow_null=True, allow_blank=True)
-    phone = TextField(max_length=64, required=False, allow_null=True, allow_blank=True)
+    email = EmailAddressField(max_length=254, required=False, allow_null=True, allow_blank=True)
+    phone = PhoneNumberField(max_length=64, required=False, allow_null=True, allow_blank=True)
     push_consent = StrictBooleanField(required=False)
     tracking_consent = StrictBooleanField(required=False)
 
@@ -100,11 +129,19 @@ class UserSerializer(StrictSerializer):
 
 
 @extend_schema_field({"type": "string", "pattern": f"^{INSTALLATION_ID}$"})
-class InstallationIdField(serializers.RegexField):
+class InstallationIdField(TextField):
     """Made once by the app, and kept."""
 
+    default_error_messages = {"form": "Must be 1 to 128 letters, digits and . _ : - characters."}
+
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(rf"\A{INSTALLATION_ID}\Z", **kwargs)
+        super().__init__(trim_whitespace=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if not re.fullmatch(INSTALLATION_ID, text):
+            self.fail("form")
+        return text
 
 
 @extend_schema_field({"type": "integer", "minimum": 0, "maximum": 2**63 - 1})
@@ -115,18 +152,24 @@ class SequenceField(serializers.IntegerField):
         super().__init__(min_value=0, max_value=2**63 - 1, **kwargs)
 
     def to_internal_value(self, data: Any) -> int:
-        if not isinstance(data, int) or isinstance(data, bool):
+        # To JSON 7.0 is a whole number too.
+        whole = isinstance(data, int) or (isinstance(data, float) and data.is_integer())
+        if not whole or isinstance(data, bool):
             self.fail("invalid")
-        return super().to_internal_value(data)
+        return super().to_internal_value(int(data))
 
 
 @extend_schema_serializer(component_name="SignOut")
 class SignOutSerializer(StrictSerializer):
+    """A sign-out; the body may be left out."""
+
     sequence = SequenceField(required=False)
 
 
 @extend_schema_serializer(component_name="Launch")
 class LaunchSerializer(StrictSerializer):
+    """A launch of the app on one phone."""
+
     rules = {
         "oneOf": [
             {"properties": {"platform": {"const": "ios"}, "token": {"pattern": "^[0-9A-Fa-f]{1,64}$"}}},
@@ -142,13 +185,8 @@ class LaunchSerializer(StrictSerializer):
     os_version = TextField(max_length=64, required=False, allow_blank=True)
     model = TextField(max_length=128, required=False, allow_blank=True)
     locale = TextField(max_length=35, required=False, allow_blank=True)
-    time_zone = TextField(max_length=64, required=False, allow_blank=True)
+    time_zone = TimeZoneField(max_length=64, required=False, allow_blank=True)
     sequence = SequenceField(required=False)
-
-    def validate_time_zone(self, value: str) -> str:
-        if value and value not in time_zones():
-            raise serializers.ValidationError("is not an IANA time zone, e.g. Europe/Berlin.")
-        return value
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         attrs["token"] = checked(device_token, "token", attrs["token"], attrs["platform"])
@@ -204,6 +242,8 @@ class TrackingIdField(serializers.Field[uuid.UUID | None, Any, Any, Any]):
 
 @extend_schema_serializer(component_name="Event")
 class EventSerializer(StrictSerializer):
+    """What the user did with a notification."""
+
     rules = {"oneOf": [{"required": ["installation_id"]}, {"required": ["token"]}]}
 
     installation_id = InstallationIdField(required=False)

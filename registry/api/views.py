@@ -11,7 +11,7 @@ from rest_framework.views import APIView
 from registry.api.answers import DeviceAnswer, EventsAccepted, LaunchResult, SignOutResult
 from registry.api.authentication import Caller, caller_of
 from registry.api.identity import shown_secret, who
-from registry.api.openapi import INSTALLATION_SECRET
+from registry.api.openapi import INSTALLATION_SECRET, device_link
 from registry.api.problems import InstallationSecretProblem, SharedInstallationProblem
 from registry.api.serializers import (
     INSTALLATION_ID,
@@ -26,6 +26,7 @@ from registry.services import installations
 from registry.services.events import record_events
 from registry.services.ingest import Result, find_device, record_launch, retire_device, sign_out
 from registry.services.shared import SharedInstallation
+from registry.states import RetiredReason
 
 MAX_EVENTS = 100
 INSTALLATION = OpenApiParameter(
@@ -40,10 +41,12 @@ def device_or_404(caller: Caller, installation_id: str) -> Device:
     return device
 
 
-def own_device_or_404(request: Request, installation_id: str) -> Device:
-    """As above; a mobile key has to show the installation's secret, where it has one."""
+def own_device_or_404(request: Request, installation_id: str, *, deleted: bool = False) -> Device:
+    """As above; a mobile key has to show the installation's secret, where it has one. `deleted` ones on demand."""
     caller = caller_of(request)
     device = device_or_404(caller, installation_id)
+    if device.retired_reason == RetiredReason.DELETED and not deleted:
+        raise Http404("The device was deleted. It lives again when its app posts again.")
     shown = shown_secret(request)
     if shown is not None:
         try:
@@ -55,6 +58,7 @@ def own_device_or_404(request: Request, installation_id: str) -> Device:
 
 class DevicesView(APIView):
     problems = {"POST": ["409"]}
+    links = {name: device_link(name) for name in ("device", "delete_device", "sign_out")}
 
     @extend_schema(
         operation_id="launch",
@@ -90,7 +94,7 @@ class DeviceView(APIView):
     @extend_schema(operation_id="delete_device", responses={204: None}, parameters=[INSTALLATION_SECRET, INSTALLATION])
     def delete(self, request: Request, installation_id: str) -> Response:
         """Retire the device; its registration is cleaned up. It lives again when it posts again."""
-        retire_device(own_device_or_404(request, installation_id))
+        retire_device(own_device_or_404(request, installation_id, deleted=True))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

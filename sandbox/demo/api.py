@@ -89,9 +89,9 @@ class Api:
         await self._call("POST", "events", {202}, as_server=False, json=events)
 
     async def state(self, installation: str) -> str:
-        """The state of an installation's registration."""
-        answer = await self._call("GET", f"devices/{installation}", {200}, as_server=True)
-        return str(answer.json()["registration"]["state"])
+        """The state of an installation's registration; "deleted" where there is no such device any more."""
+        answer = await self._call("GET", f"devices/{installation}", {200, 404}, as_server=True)
+        return "deleted" if answer.status_code == 404 else str(answer.json()["registration"]["state"])
 
     def _moment(self, began: float) -> float:
         return time.time() if self._from_answer else began

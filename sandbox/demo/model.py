@@ -29,6 +29,7 @@ class Device:
     token: str
     user_id: str | None
     retired: bool = False
+    deleted: bool = False
 
 
 @dataclass(slots=True)
@@ -85,7 +86,8 @@ class Model:
 
     def delete(self, installation: str, at: float) -> None:
         """The installation was deleted."""
-        self.devices[installation].retired = True
+        device = self.devices[installation]
+        device.retired = device.deleted = True
         self._refresh({installation}, at)
 
     def look_again(self, at: float) -> None:
@@ -105,8 +107,10 @@ class Model:
         return {pair for pair in self._open if pair[1] not in self._dead}
 
     def state(self, installation: str) -> str:
-        """What `GET devices/{installation}` must say in the end."""
+        """What `GET devices/{installation}` must say in the end; "deleted": that there is none."""
         device = self.devices[installation]
+        if device.deleted:
+            return "deleted"
         if device.retired:
             return "retired"
         if device.user_id is None:

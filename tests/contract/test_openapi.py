@@ -14,7 +14,7 @@ from registry.api.docs import OPENAPI
 from registry.models import MobileApp
 from registry.services.keys import create_key
 from registry.states import Identity
-from tests.web import web_server
+from tests.web import ROOT, web_server
 
 EXAMPLES = os.environ.get("CONTRACT_EXAMPLES", "25")
 
@@ -34,7 +34,7 @@ def test_the_document_is_served() -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("kind", ["server", "mobile", "none"])
 def test_the_server_does_what_the_document_says(kind: str, make_app: Callable[..., MobileApp], tmp_path: Path) -> None:
-    app = make_app(identity=Identity.UNVERIFIED, default_region="DE")
+    app = make_app(identity=Identity.UNVERIFIED)
     key = create_key(app=app, kind=kind) if kind != "none" else ""
     log = tmp_path / "web.log"
     with web_server(log) as url:
@@ -43,7 +43,7 @@ def test_the_server_does_what_the_document_says(kind: str, make_app: Callable[..
         command += [f"{url}/api/openapi.yaml", "--url", url, "--max-examples", EXAMPLES, "--seed", "1"]
         if key:
             command += ["--header", f"Authorization: Bearer {key}"]
-        env = os.environ | {"SCHEMATHESIS_HOOKS": "tests.contract.formats"}
+        env = os.environ | {"SCHEMATHESIS_HOOKS": "tests.contract.formats", "PYTHONPATH": str(ROOT)}
         run = subprocess.run(command, capture_output=True, text=True, check=False, env=env, cwd=tmp_path)
     print(run.stdout, run.stderr, log.read_text()[-5000:])  # noqa: T201 shown where it fails
     assert run.returncode == 0

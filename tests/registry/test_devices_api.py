@@ -104,7 +104,12 @@ def test_a_deleted_device_lives_again_when_it_posts(server: Api) -> None:
     server.launch(user=ANNA)
     assert server.delete("devices/phone-1").status_code == 204
     assert server.delete("devices/phone-1").status_code == 204
-    assert server.state() == "retired"
+    gone = server.get("devices/phone-1")
+    assert (gone.status_code, gone.json()["detail"]) == (
+        404,
+        "The device was deleted. It lives again when its app posts again.",
+    )
+    assert server.post("devices/phone-1/sign-out").status_code == 404
     assert server.launch(user=ANNA).json()["result"] == "updated"
     assert server.state() == "mapping"
 

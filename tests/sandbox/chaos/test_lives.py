@@ -38,7 +38,7 @@ def test_everything_planned_is_done_and_the_model_follows(admin: SandboxAdmin) -
     assert model.devices.keys() == ingest.devices.keys()
     states = {model.state(name) for name in model.devices}
     assert {"registered", "retired"} <= states
-    tokens = {device.token for name, device in model.devices.items() if model.state(name) != "retired"}
+    tokens = {device.token for device in model.devices.values() if not device.retired}
     assert not tokens & set(lives.plan.poisoned)
     assert {token for _, token in model.held()} <= tokens
 

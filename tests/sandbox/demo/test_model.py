@@ -69,7 +69,7 @@ def test_signing_out_and_deleting_end_it_and_a_launch_revives_it(home: Household
     assert (home.model.held(), home.model.state("p")) == (set(), "no_user")
     home.launch(home.anna)
     home.model.delete("p", home.tick())
-    assert (home.model.held(), home.model.state("p")) == (set(), "retired")
+    assert (home.model.held(), home.model.state("p")) == (set(), "deleted")
     home.launch(home.anna)
     assert (home.model.held(), home.model.state("p")) == ({(home.anna_id, "t")}, "registered")
 
