@@ -37,7 +37,9 @@ PROBLEM = {
     "additionalProperties": False,
 }
 
-_RETRY_AFTER = {"Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}, "description": "Seconds"}}
+_RETRY_AFTER = {
+    "Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}, "description": "Seconds"}
+}
 
 # What any operation may answer, by status: the component's name, what it says, and its headers.
 PROBLEMS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -65,15 +67,6 @@ INSTALLATION_SECRET = OpenApiParameter(
 )
 
 
-def device_link(operation: str) -> dict[str, Any]:
-    """That an answer's installation, and its secret, are what another operation asks for."""
-    body = "$response.body#/installation_"
-    return {
-        "operationId": operation,
-        "parameters": {"path.installation_id": f"{body}id", "header.Installation-Secret": f"{body}secret"},
-    }
-
-
 class Schema(AutoSchema):
     """An operation of ours."""
 
@@ -85,9 +78,6 @@ class Schema(AutoSchema):
         statuses = {*ALWAYS, *self._problems(operation), *getattr(self.view, "problems", {}).get(self.method, ())}
         for status in sorted(statuses):
             operation["responses"][status] = {"$ref": f"#/components/responses/{PROBLEMS[status][0]}"}
-        for status in ("200", "201"):
-            if links := getattr(self.view, "links", None):
-                operation["responses"][status]["links"] = links
         return operation
 
     def _problems(self, operation: dict[str, Any]) -> list[str]:

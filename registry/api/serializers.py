@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
 
-from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
+from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from registry.models import Device, MobileApp
@@ -166,7 +166,32 @@ class SignOutSerializer(StrictSerializer):
     sequence = SequenceField(required=False)
 
 
-@extend_schema_serializer(component_name="Launch")
+@extend_schema_serializer(
+    component_name="Launch",
+    examples=[
+        OpenApiExample(
+            "Android, somebody signed in",
+            {
+                "installation_id": "0b7c8f0e-5a3f-4a53-9d36-2c1f6f1f9a10",
+                "platform": "android",
+                "token": "dQw4w9WgXcQ:APA91bHun4MxP5egoKMwt2KZFBaFUH-1RYqx",
+                "user": {"id": "anna", "email": "anna@example.com", "push_consent": True},
+                "app_version": "4.2.0",
+                "time_zone": "Europe/Berlin",
+                "sequence": 7,
+            },
+        ),
+        OpenApiExample(
+            "iOS, nobody signed in",
+            {
+                "installation_id": "6F1C0C5E-2C0B-4D6B-8F0A-9E5D3C7B1A24",
+                "platform": "ios",
+                "token": "740f4707bebcf74f9b7c25d48e3358945f6aa01da5ddb387462c7eaf61bb78ad",
+                "user": None,
+            },
+        ),
+    ],
+)
 class LaunchSerializer(StrictSerializer):
     """A launch of the app on one phone."""
 
@@ -240,7 +265,21 @@ class TrackingIdField(serializers.Field[uuid.UUID | None, Any, Any, Any]):
         return guid if guid.int else None
 
 
-@extend_schema_serializer(component_name="Event")
+@extend_schema_serializer(
+    component_name="Event",
+    examples=[
+        OpenApiExample(
+            "A notification was opened",
+            {
+                "installation_id": "0b7c8f0e-5a3f-4a53-9d36-2c1f6f1f9a10",
+                "tracking_id": "5b2f5a1e-63b9-4a0e-9f3a-3f1f0a3f7c11",
+                "status": "opened",
+                "occurred_at": "2026-11-24T08:30:00+01:00",
+                "message_id": "open-1",
+            },
+        )
+    ],
+)
 class EventSerializer(StrictSerializer):
     """What the user did with a notification."""
 

@@ -11,7 +11,7 @@ from rest_framework.views import APIView
 from registry.api.answers import DeviceAnswer, EventsAccepted, LaunchResult, SignOutResult
 from registry.api.authentication import Caller, caller_of
 from registry.api.identity import shown_secret, who
-from registry.api.openapi import INSTALLATION_SECRET, device_link
+from registry.api.openapi import INSTALLATION_SECRET
 from registry.api.problems import InstallationSecretProblem, SharedInstallationProblem
 from registry.api.serializers import (
     INSTALLATION_ID,
@@ -58,7 +58,6 @@ def own_device_or_404(request: Request, installation_id: str, *, deleted: bool =
 
 class DevicesView(APIView):
     problems = {"POST": ["409"]}
-    links = {name: device_link(name) for name in ("device", "delete_device", "sign_out")}
 
     @extend_schema(
         operation_id="launch",
