@@ -137,7 +137,7 @@ def _encodable(value: Any) -> Any:
 def _detail(exc: Exception) -> str:
     if isinstance(exc, exceptions.APIException):
         return str(exc.detail)
-    return str(exc) or {Http404: "There is no such thing."}.get(type(exc), "That is not allowed.")
+    return str(exc) or ("There is no such thing." if isinstance(exc, Http404) else "That is not allowed.")
 
 
 def _fields(detail: Any, path: str = "") -> Iterator[dict[str, str]]:

@@ -107,7 +107,7 @@ class SignOutView(APIView):
     def post(self, request: Request, installation_id: str) -> Response:
         """Nobody is signed in on the device any more."""
         device = own_device_or_404(request, installation_id)
-        serializer = SignOutSerializer(data=request.data or {})
+        serializer = SignOutSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         result = sign_out(device, serializer.validated_data.get("sequence"))
         return Response({"installation_id": device.installation_id, "result": result.value})
