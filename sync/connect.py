@@ -3,11 +3,11 @@
 import uuid
 from functools import cache
 
-import redis
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
 from registry.models import DataverseEnvironment, MobileApp
+from registry.services.valkey import valkey
 from registry.states import DataverseTable
 from sync.bucket import Bucket
 from sync.clients.callbacks import Callback
@@ -26,12 +26,6 @@ def deadline() -> float:
 @cache
 def http() -> Http:
     return Http(deadline())
-
-
-@cache
-def valkey() -> "redis.Redis":
-    """What carries marks and counts; everybody who uses it goes on without it."""
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
 
 
 def bucket(app: MobileApp) -> Bucket:

@@ -41,6 +41,10 @@ def _prepare_environment() -> None:
     # kills the servers too, see `guarded`.
     atexit.register(_clean_up, os.getpid(), running, scratch)
     os.environ["TOKENHUB_DATA"] = str(scratch)
+    # Tests change an app and post at once, and all their phones live at one address.
+    os.environ["TOKENHUB_KEY_CACHE_SECONDS"] = "0"
+    for limit in ("MOBILE_KEY", "SERVER_KEY", "ADDRESS", "REFUSED"):
+        os.environ[f"TOKENHUB_LIMIT_{limit}"] = "0"
     os.environ["TOKENHUB_SECRET_KEY"] = secrets.token_urlsafe(48)
     os.environ["TOKENHUB_ENCRYPTION_KEYS"] = new_encryption_key()
     wanted: dict[str, Store] = {

@@ -27,6 +27,7 @@ def web_server(log: Path, environment: Mapping[str, str] | None = None) -> Itera
         "DATABASE_URL": database,
         "TOKENHUB_ALLOWED_HOSTS": "127.0.0.1",
         "TOKENHUB_HTTPS": "false",
+        "TOKENHUB_LIMIT_ADDRESS": "1000000",  # counted, and told in headers
         **(environment or {}),
     }
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]

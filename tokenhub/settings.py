@@ -3,6 +3,7 @@
 Fails closed: outside the embedded stack there is no default for a secret, and DEBUG is off unless asked for.
 """
 
+import ipaddress
 import os
 import secrets as random_secrets
 from datetime import timedelta
@@ -131,6 +132,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "registry.api.limits.RateLimitHeaders",
 ]
 ROOT_URLCONF = "tokenhub.urls"
 WSGI_APPLICATION = "tokenhub.wsgi.application"
@@ -162,6 +164,7 @@ WHITENOISE_USE_FINDERS = True
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["registry.api.authentication.BearerKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": ["registry.api.throttling.CallerThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["registry.api.parsers.BoundedJSONParser"],
     "EXCEPTION_HANDLER": "registry.api.problems.exception_handler",
@@ -218,6 +221,14 @@ CELERY_BEAT_SCHEDULE = {
 }
 CELERY_TIMEZONE = TIME_ZONE
 
+
+def _networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    try:
+        return [ipaddress.ip_network(text.strip()) for text in env.list(name, default=[])]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}. Give networks, e.g. 10.0.0.0/8,fd00::/8") from None
+
+
 # --- tokenhub ---------------------------------------------------------------------------------------------------------
 # Hosts that secrets may be sent to; a leading dot means any host below it.
 TOKENHUB_CIJ_HOST_SUFFIXES: list[str] = env.list("TOKENHUB_CIJ_HOST_SUFFIXES", default=[".mkt.dynamics.com"])
@@ -259,6 +270,14 @@ TOKENHUB_STALLED_AFTER = timedelta(minutes=env.float("TOKENHUB_STALLED_MINUTES",
 TOKENHUB_ERASURE_OVERDUE = timedelta(hours=env.float("TOKENHUB_ERASURE_OVERDUE_HOURS", 72.0))
 # How long a process believes what it read of an app's keys and issuer: a change is seen everywhere after that.
 TOKENHUB_KEY_CACHE = timedelta(seconds=env.float("TOKENHUB_KEY_CACHE_SECONDS", 3.0))
+TOKENHUB_KEY_USED_INTERVAL = timedelta(minutes=env.float("TOKENHUB_KEY_USED_MINUTES", 15.0))
+# Requests a minute; 0: no limit. A mobile key is a whole fleet's, an address may be a whole mobile network's.
+TOKENHUB_LIMIT_MOBILE_KEY = env.int("TOKENHUB_LIMIT_MOBILE_KEY", 60_000)
+TOKENHUB_LIMIT_SERVER_KEY = env.int("TOKENHUB_LIMIT_SERVER_KEY", 60_000)
+TOKENHUB_LIMIT_ADDRESS = env.int("TOKENHUB_LIMIT_ADDRESS", 600)
+TOKENHUB_LIMIT_REFUSED = env.int("TOKENHUB_LIMIT_REFUSED", 60)
+# Whose X-Forwarded-For is believed.
+TOKENHUB_TRUSTED_PROXIES = _networks("TOKENHUB_TRUSTED_PROXIES")
 # The signing keys of the apps' identity providers.
 TOKENHUB_JWKS_REFRESH = timedelta(minutes=env.float("TOKENHUB_JWKS_REFRESH_MINUTES", 60.0))
 TOKENHUB_JWKS_MIN_INTERVAL = timedelta(seconds=env.float("TOKENHUB_JWKS_MIN_INTERVAL_SECONDS", 10.0))

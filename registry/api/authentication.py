@@ -7,6 +7,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from registry.api.limits import refuse_strangers
 from registry.models import ApiKey
 from registry.services.keys import find_key
 from registry.states import KeyKind
@@ -31,6 +32,7 @@ class BearerKeyAuthentication(BaseAuthentication):
             return None
         key = find_key(credentials.strip()) if scheme.lower() == "bearer" else None
         if key is None:
+            refuse_strangers(request._request)  # noqa: SLF001 the headers' carrier
             raise AuthenticationFailed("The key is unknown or revoked. Send it as: Authorization: Bearer <key>.")
         return Caller(key), key
 

@@ -37,6 +37,13 @@ PROBLEM = {
     "additionalProperties": False,
 }
 
+_LIMIT_HEADERS = {
+    "RateLimit-Policy": {
+        "schema": {"type": "string"},
+        "description": "The caller's limits: requests (q) in seconds (w)",
+    },
+    "RateLimit": {"schema": {"type": "string"}, "description": "How they stand: requests left (r), all again in (t) s"},
+}
 _RETRY_AFTER = {
     "Retry-After": {"required": True, "schema": {"type": "integer", "minimum": 1}, "description": "Seconds"}
 }
@@ -51,9 +58,10 @@ PROBLEMS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "409": ("SharedInstallation", "Two phones post this installation id in turn.", {}),
     "413": ("TooLarge", "The body is too large.", {}),
     "415": ("UnsupportedMediaType", "Bodies are JSON.", {}),
+    "429": ("TooManyRequests", "More requests than the key or the address may make.", _RETRY_AFTER),
     "503": ("Unavailable", "Something that is needed does not answer. Repeat it.", _RETRY_AFTER),
 }
-ALWAYS = ("401", "403", "406", "503")
+ALWAYS = ("401", "403", "406", "429", "503")
 WITH_BODY = ("400", "413", "415")
 
 _CONTROL = r"\u0000-\u001f"
@@ -88,12 +96,17 @@ class Schema(AutoSchema):
 def finish(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """A postprocessing hook: adds the components that the operations' problems refer to."""
     result = _plain(result)
+    for path in result["paths"].values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                if status.startswith("2"):
+                    response["headers"] = {**response.get("headers", {}), **_LIMIT_HEADERS}
     result["components"]["schemas"]["Problem"] = PROBLEM
     result["components"]["responses"] = {
         name: {
             "description": description,
             "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-            **({"headers": headers} if headers else {}),
+            "headers": {**headers, **_LIMIT_HEADERS},
         }
         for name, description, headers in PROBLEMS.values()
     }

@@ -31,6 +31,7 @@ TYPES = {
     HTTPStatus.METHOD_NOT_ALLOWED: "urn:tokenhub:problem:method-not-allowed",
     HTTPStatus.NOT_ACCEPTABLE: "urn:tokenhub:problem:not-acceptable",
     HTTPStatus.CONFLICT: "urn:tokenhub:problem:shared-installation",
+    HTTPStatus.TOO_MANY_REQUESTS: "urn:tokenhub:problem:too-many-requests",
     HTTPStatus.INTERNAL_SERVER_ERROR: "urn:tokenhub:problem:internal-error",
     HTTPStatus.SERVICE_UNAVAILABLE: "urn:tokenhub:problem:unavailable",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "urn:tokenhub:problem:too-large",
@@ -135,6 +136,8 @@ def _encodable(value: Any) -> Any:
 
 
 def _detail(exc: Exception) -> str:
+    if isinstance(exc, exceptions.Throttled):
+        return "Too many requests. The headers RateLimit-Policy and RateLimit say how many may be made."
     if isinstance(exc, exceptions.APIException):
         return str(exc.detail)
     return str(exc) or ("There is no such thing." if isinstance(exc, Http404) else "That is not allowed.")

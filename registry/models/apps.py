@@ -154,10 +154,14 @@ class ApiKey(models.Model):
 
     app = models.ForeignKey(MobileApp, models.CASCADE, related_name="keys")
     kind = models.CharField(max_length=8, choices=KeyKind)
+    name = models.CharField(
+        max_length=100, blank=True, default="", db_default="", help_text="What it is for, e.g. Android 4.2"
+    )
     hint = models.CharField(max_length=16, help_text="The key's beginning, to tell keys apart")
     key_hash = models.BinaryField(max_length=32, unique=True, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
-    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField("last used", null=True, blank=True, help_text="to some minutes")
+    revoked_at = models.DateTimeField("revoked", null=True, blank=True)
 
     class Meta:
         verbose_name = "API key"

@@ -1,6 +1,11 @@
-"""API keys: made, shown once, found by their hash."""
+"""API keys: made, shown once, found by their hash, revoked."""
 
 import secrets
+import time
+
+from django.conf import settings
+from django.db.models.functions import Now
+from django.utils import timezone
 
 from registry.crypto import sha256
 from registry.models import ApiKey, MobileApp
@@ -11,23 +16,66 @@ from registry.states import KeyKind
 PREFIXES = {KeyKind.MOBILE: "thub_mob_", KeyKind.SERVER: "thub_srv_"}
 
 
-def create_key(*, app: MobileApp, kind: str) -> str:
-    """Make a key of `kind` for `app` and return it: this is the only time it can be seen. Raises InvalidInput."""
+MAX_NAME = 100
+
+# The living keys that this process has met, by hash, and until when it believes in them.
+_processes_keys: dict[bytes, tuple[ApiKey, float]] = {}
+
+
+def create_key(*, app: MobileApp, kind: str, name: str = "") -> str:
+    """Make a key of `kind` for `app` and return it: this is the only time it can be seen. Raises InvalidInput.
+
+    `name` says what the key is for, to people. An app may have any number of living keys: that is how they are rotated.
+    """
     if kind not in KeyKind.values:
         raise InvalidInput("kind", f"{kind!r} is not among: {', '.join(KeyKind.values)}.")
+    if len(name) > MAX_NAME or not name.isprintable():
+        raise InvalidInput("name", f"must be one line of at most {MAX_NAME} characters.")
     # 256 random bits: a fast hash protects them as well as a slow one, and is looked up on every request.
     key = PREFIXES[KeyKind(kind)] + secrets.token_urlsafe(32)
-    ApiKey.objects.create(app=app, kind=kind, hint=key[:13], key_hash=sha256(key))
+    ApiKey.objects.create(app=app, kind=kind, name=name, hint=key[:13], key_hash=sha256(key))
     return key
 
 
 def find_key(key: str) -> ApiKey | None:
-    """The living key with its app, or None."""
-    return (
+    """The living key with its app, or None.
+
+    A process goes by what it read for TOKENHUB_KEY_CACHE; after that a revoked key is refused everywhere. The search is
+    for a hash, so how long it takes tells nothing about how much of a guessed key was right.
+    """
+    if not key.startswith(tuple(PREFIXES.values())):
+        return None
+    key_hash = sha256(key)
+    known, believed_until = _processes_keys.get(key_hash, (None, 0.0))
+    if known is None or time.monotonic() >= believed_until:
+        known = _read_key(key_hash)
+    return known
+
+
+def _read_key(key_hash: bytes) -> ApiKey | None:
+    believed_until = time.monotonic() + settings.TOKENHUB_KEY_CACHE.total_seconds()
+    key = (
         ApiKey.objects.select_related("app")
         .defer("app__api_token")  # nothing here needs it, and decrypting costs
-        .filter(key_hash=sha256(key), revoked_at__isnull=True)
+        .filter(key_hash=key_hash, revoked_at__isnull=True)
         .first()
-        if key.startswith(tuple(PREFIXES.values()))
-        else None
     )
+    if key is None:
+        # Unknown ones are not remembered: whoever guesses would fill the memory.
+        _processes_keys.pop(key_hash, None)
+        return None
+    _note_use(key)
+    _processes_keys[key_hash] = (key, believed_until)
+    return key
+
+
+def _note_use(key: ApiKey) -> None:
+    """Write that the key is used, at most once in some minutes."""
+    if key.last_used_at is None or timezone.now() - key.last_used_at > settings.TOKENHUB_KEY_USED_INTERVAL:
+        ApiKey.objects.filter(pk=key.pk).update(last_used_at=Now())
+
+
+def revoke_key(key: ApiKey) -> bool:
+    """Refuse the key from now on; other processes do within TOKENHUB_KEY_CACHE. Returns whether it lived until now."""
+    _processes_keys.pop(bytes(key.key_hash), None)
+    return bool(ApiKey.objects.filter(pk=key.pk, revoked_at__isnull=True).update(revoked_at=Now()))

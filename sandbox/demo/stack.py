@@ -153,9 +153,14 @@ def _in_use(lock: Path) -> bool:
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Ours, without what would point the stack at servers that are not the demo's own and not empty."""
+    """Ours, without what would point the stack at servers that are not the demo's own and not empty.
+
+    All its phones live at one address, which is therefore not limited.
+    """
     left_out = {"DATABASE_URL", "REDIS_URL", "TOKENHUB_DATA", "SSL_CERT_FILE"}
-    return {name: value for name, value in environment.items() if name not in left_out}
+    return {name: value for name, value in environment.items() if name not in left_out} | {
+        "TOKENHUB_LIMIT_ADDRESS": "0"
+    }
 
 
 def _end_with_parent() -> list[str]:

@@ -16,9 +16,10 @@ class Command(JsonCommand):
         super().add_arguments(parser)
         parser.add_argument("--app", required=True, help="the app's slug")
         parser.add_argument("--kind", required=True, choices=KeyKind.values)
+        parser.add_argument("--name", default="", help="what it is for, e.g. 'Android 4.2'; list_keys shows it")
 
     def act(self, **options: Any) -> dict[str, Any]:
-        return {"key": create_key(app=app_by_slug(options["app"]), kind=options["kind"])}
+        return {"key": create_key(app=app_by_slug(options["app"]), kind=options["kind"], name=options["name"])}
 
     def say(self, result: dict[str, Any]) -> str:
         return str(result["key"])
