@@ -16,8 +16,8 @@ from kombu.exceptions import OperationalError as BrokerError
 
 from registry.models import ChangeFeed, DataverseMapping, Erasure, InteractionEvent, MobileApp, Registration
 from registry.services import clock
+from registry.services.valkey import valkey
 from registry.states import ErasureState, Step
-from sync import connect
 from sync.outbox import next_due
 from sync.steps import (
     changes,
@@ -56,7 +56,7 @@ def nudge(step: str, delay: float = 0.0) -> None:
     # Delayed nudges of the same half second are one.
     mark = f"tokenhub:nudge:{step}" if delay <= 0 else f"tokenhub:nudge:{step}:{int((time.time() + delay) * 2)}"
     try:
-        if connect.valkey().set(mark, 1, nx=True, ex=STALE + int(delay)):
+        if valkey().set(mark, 1, nx=True, ex=STALE + int(delay)):
             queue = URGENT_QUEUE if step in URGENT else QUEUE
             run.apply_async((step, mark), countdown=max(delay, 0.0), expires=delay + 300, retry=False, queue=queue)
     except (redis.RedisError, BrokerError) as error:
@@ -88,7 +88,7 @@ def tidy() -> None:
 def run(step: str, mark: str) -> None:
     """Work on one step until nothing is due or the time is up; then pass the word on."""
     try:
-        connect.valkey().delete(mark)
+        valkey().delete(mark)
     except redis.RedisError:
         logger.warning("Valkey does not answer; working on")
     ends = time.monotonic() + BUDGET

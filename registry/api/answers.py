@@ -3,7 +3,7 @@
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
-from registry.states import DeviceState, Platform
+from registry.states import DeviceState, ErasureState, EventState, MappingState, Platform, RegistrationState
 
 
 @extend_schema_serializer(component_name="LaunchResult")
@@ -52,3 +52,107 @@ class DeviceAnswer(serializers.Serializer[None]):
 @extend_schema_serializer(component_name="EventsAccepted")
 class EventsAccepted(serializers.Serializer[None]):
     accepted = serializers.IntegerField(min_value=1, max_value=100)
+
+
+class FieldError(serializers.Serializer[None]):
+    field = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class _ImportedRow(serializers.Serializer[None]):
+    result = serializers.ChoiceField(["created", "updated", "unchanged", "stale", "error"])
+    errors = FieldError(many=True, required=False)  # type: ignore[assignment]
+
+
+@extend_schema_serializer(component_name="ImportResult")
+class ImportResult(serializers.Serializer[None]):
+    results = _ImportedRow(many=True, help_text="Of each row, in their order.")
+
+
+@extend_schema_serializer(component_name="UserProfile")
+class UserAnswer(serializers.Serializer[None]):
+    id = serializers.CharField()
+    email = serializers.CharField(allow_null=True)
+    phone = serializers.CharField(allow_null=True)
+    push_consent = serializers.BooleanField()
+    tracking_consent = serializers.BooleanField()
+    created_at = serializers.DateTimeField()
+
+
+class _ExportedMapping(serializers.Serializer[None]):
+    state = serializers.ChoiceField(MappingState.choices)
+    table = serializers.CharField(allow_blank=True)
+    dataverse_id = serializers.UUIDField(allow_null=True)
+    matched_by = serializers.CharField(allow_blank=True)
+    candidates = serializers.ListField(help_text="The records that match, where there are several.")
+    detail = serializers.CharField(allow_blank=True)
+    checked_at = serializers.DateTimeField(allow_null=True)
+
+
+class _ExportedDevice(serializers.Serializer[None]):
+    installation_id = serializers.CharField()
+    platform = serializers.ChoiceField(Platform.choices)
+    token = serializers.CharField()
+    app_version = serializers.CharField(allow_blank=True)
+    os_version = serializers.CharField(allow_blank=True)
+    model = serializers.CharField(allow_blank=True)
+    locale = serializers.CharField(allow_blank=True)
+    time_zone = serializers.CharField(allow_blank=True)
+    created_at = serializers.DateTimeField()
+    last_seen = serializers.DateTimeField()
+    token_changed_at = serializers.DateTimeField()
+    retired_at = serializers.DateTimeField(allow_null=True)
+    retired_reason = serializers.CharField(allow_blank=True)
+
+
+class _ExportedRegistration(serializers.Serializer[None]):
+    table = serializers.CharField()
+    dataverse_id = serializers.UUIDField()
+    platform = serializers.ChoiceField(Platform.choices)
+    token = serializers.CharField()
+    desired = serializers.BooleanField()
+    state = serializers.ChoiceField(RegistrationState.choices)
+    reason = serializers.CharField(allow_blank=True)
+    detail = serializers.CharField(allow_blank=True)
+    created_at = serializers.DateTimeField()
+    sent_at = serializers.DateTimeField(allow_null=True)
+    registered_at = serializers.DateTimeField(allow_null=True)
+    cleaned_at = serializers.DateTimeField(allow_null=True)
+
+
+class _ExportedEvent(serializers.Serializer[None]):
+    token = serializers.CharField(allow_blank=True)
+    status = serializers.CharField()
+    tracking_id = serializers.UUIDField(allow_null=True)
+    message_id = serializers.CharField(allow_blank=True)
+    occurred_at = serializers.DateTimeField()
+    received_at = serializers.DateTimeField()
+    state = serializers.ChoiceField(EventState.choices)
+    reason = serializers.CharField(allow_blank=True)
+    relayed_at = serializers.DateTimeField(allow_null=True)
+
+
+@extend_schema_serializer(component_name="UserExport")
+class UserExport(UserAnswer):
+    mapping = _ExportedMapping(allow_null=True)
+    devices = _ExportedDevice(many=True)
+    registrations = _ExportedRegistration(many=True)
+    events = _ExportedEvent(many=True)
+
+
+@extend_schema_serializer(component_name="Erasure")
+class ErasureAnswer(serializers.Serializer[None]):
+    receipt = serializers.UUIDField()
+    app = serializers.CharField()
+    state = serializers.ChoiceField(ErasureState.choices)
+    requested_at = serializers.DateTimeField()
+    requested_by = serializers.CharField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+    finished_by = serializers.CharField(allow_blank=True)
+    devices = serializers.IntegerField(help_text="deleted by now, like the next two")
+    registrations = serializers.IntegerField()
+    events = serializers.IntegerField()
+    not_cleaned_up = serializers.IntegerField(
+        help_text="Registrations that Customer Insights - Journeys may still have held at a forced end"
+    )
+    note = serializers.CharField(allow_blank=True)

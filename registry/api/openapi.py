@@ -136,7 +136,7 @@ class StrictSerializerExtension(OpenApiSerializerExtension):
     def map_serializer(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
         # The one way to have the rest of it from within an extension, by drf-spectacular's own examples.
         described = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)  # noqa: SLF001
-        return {**described, "additionalProperties": False, **getattr(self.target, "rules", {})}
+        return {**described, "additionalProperties": False, **self.target.rules}
 
 
 class TextFieldExtension(OpenApiSerializerFieldExtension):

@@ -11,10 +11,12 @@ from registry.api.problems import TooLarge
 
 
 class BoundedJSONParser(JSONParser):
-    """JSON of at most DATA_UPLOAD_MAX_MEMORY_SIZE bytes. Raises ParseError (400) and TooLarge (413)."""
+    """JSON of at most `limit` bytes. Raises ParseError (400) and TooLarge (413)."""
+
+    limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        limit = self.limit
         body = stream.read(limit + 1)
         if len(body) > limit:
             raise TooLarge
@@ -22,3 +24,9 @@ class BoundedJSONParser(JSONParser):
             return super().parse(io.BytesIO(body), media_type, parser_context)
         except RecursionError:
             raise ParseError("JSON parse error - nested too deeply.") from None
+
+
+class ImportParser(BoundedJSONParser):
+    """The same for a thousand devices."""
+
+    limit = 8 * 1024 * 1024

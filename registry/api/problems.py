@@ -114,7 +114,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         "status": status.value,
     }
     if isinstance(exc, exceptions.ValidationError):
-        errors = list(_fields(exc.detail))
+        errors = list(field_errors(exc.detail))
         problem["detail"] = "; ".join(f"{error['field']}: {error['detail']}" for error in errors)
         problem["errors"] = errors
     else:
@@ -143,16 +143,16 @@ def _detail(exc: Exception) -> str:
     return str(exc) or ("There is no such thing." if isinstance(exc, Http404) else "That is not allowed.")
 
 
-def _fields(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
+def field_errors(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
     """Flatten DRF's nested errors into one entry a field, e.g. `user.email` or `[3].status`."""
     if isinstance(detail, dict):
         for name, below in detail.items():
             at_object = name == "non_field_errors"
-            yield from _fields(below, path if at_object else _join(path, name))
+            yield from field_errors(below, path if at_object else _join(path, name))
     elif isinstance(detail, list):
         for number, below in enumerate(detail):
             if isinstance(below, (dict, list)):
-                yield from _fields(below, f"{path}[{number}]")
+                yield from field_errors(below, f"{path}[{number}]")
             else:
                 yield {"field": path or "body", "detail": str(below)}
     else:

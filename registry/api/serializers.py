@@ -3,10 +3,13 @@
 import re
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
 
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
@@ -18,6 +21,7 @@ from registry.services.ingest import Launch, LaunchUser
 from registry.services.normalise import device_token, email_address, phone_number
 from registry.states import Platform
 
+MAX_IMPORT = 1000
 INFO_FIELDS = ("app_version", "os_version", "model", "locale", "time_zone")
 INSTALLATION_ID = r"[A-Za-z0-9._:\-]{1,128}"
 GUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
@@ -28,7 +32,12 @@ time_zones = cache(available_timezones)
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses fields that it does not know: a misspelt one would be lost silently."""
+    """Refuses fields that it does not know: a misspelt one would be lost silently.
+
+    `rules` is what JSON Schema can say of it that its fields alone do not.
+    """
+
+    rules: dict[str, Any] = {}
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict) and (unknown := data.keys() - self.fields.keys()):
@@ -74,6 +83,26 @@ class TimeZoneField(TextField):
         return name
 
 
+@extend_schema_field({"type": "string", "format": "date-time"})
+class MomentField(TextField):
+    """A time that lies behind us. Phones' clocks are wrong: what is yet to come is now."""
+
+    default_error_messages = {"form": "is not a time with its offset, e.g. 2026-11-24T08:30:00+01:00."}
+
+    def to_internal_value(self, data: Any) -> datetime:  # type: ignore[override]
+        text = super().to_internal_value(data)
+        try:
+            moment = parse_datetime(text)
+        except ValueError:
+            moment = None
+        if moment is None or moment.tzinfo is None:
+            self.fail("form")
+        try:
+            return min(moment.astimezone(UTC), timezone.now())
+        except OverflowError:  # within a day of the first or the last year that there is
+            return datetime.min.replace(tzinfo=UTC) if moment.year == 1 else timezone.now()
+
+
 @extend_schema_field({"type": "string", "format": "email-address"})
 class EmailAddressField(TextField):
     """What `email_address` takes, or nothing."""
@@ -93,8 +122,30 @@ class StrictBooleanField(serializers.BooleanField):
         return data
 
 
+@extend_schema_serializer(component_name="Profile")
+class ProfileSerializer(StrictSerializer):
+    """What is known of a user. Left out: stays as it is; null: taken away."""
+
+    email = EmailAddressField(max_length=254, required=False, allow_null=True, allow_blank=True)
+    phone = PhoneNumberField(max_length=64, required=False, allow_null=True, allow_blank=True)
+    push_consent = StrictBooleanField(required=False)
+    tracking_consent = StrictBooleanField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Normalise the keys to match by; null or blank takes a key away."""
+        app: MobileApp = self.context["app"]
+        for name in ("email", "phone"):
+            if name in attrs:
+                attrs[name] = (attrs[name] or "").strip()
+        if attrs.get("email"):
+            attrs["email"] = checked(email_address, "email", attrs["email"])
+        if attrs.get("phone"):
+            attrs["phone"] = checked(phone_number, "phone", attrs["phone"], app.default_region)
+        return attrs
+
+
 @extend_schema_serializer(component_name="User")
-class UserSerializer(StrictSerializer):
+class UserSerializer(ProfileSerializer):
     """Who is signed in: by your own id of them, or by a signed token that names them."""
 
     rules = {
@@ -106,26 +157,14 @@ class UserSerializer(StrictSerializer):
 
     id = TextField(max_length=255, required=False)
     token = TextField(max_length=8192, required=False)
-    email = EmailAddressField(max_length=254, required=False, allow_null=True, allow_blank=True)
-    phone = PhoneNumberField(max_length=64, required=False, allow_null=True, allow_blank=True)
-    push_consent = StrictBooleanField(required=False)
-    tracking_consent = StrictBooleanField(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Normalise the keys to match by; null or blank takes a key away."""
-        app: MobileApp = self.context["app"]
+        """One way of naming the user, and only the keys to match by that may come with it."""
         if ("id" in attrs) == ("token" in attrs):
             raise serializers.ValidationError({"id": ["Give exactly one of id and token."]})
         if "token" in attrs and (said := attrs.keys() & {"email", "phone"}):
             raise serializers.ValidationError({name: ["comes from the token alone."] for name in sorted(said)})
-        for name in ("email", "phone"):
-            if name in attrs:
-                attrs[name] = (attrs[name] or "").strip()
-        if attrs.get("email"):
-            attrs["email"] = checked(email_address, "email", attrs["email"])
-        if attrs.get("phone"):
-            attrs["phone"] = checked(phone_number, "phone", attrs["phone"], app.default_region)
-        return attrs
+        return super().validate(attrs)
 
 
 @extend_schema_field({"type": "string", "pattern": f"^{INSTALLATION_ID}$"})
@@ -217,18 +256,61 @@ class LaunchSerializer(StrictSerializer):
         attrs["token"] = checked(device_token, "token", attrs["token"], attrs["platform"])
         return attrs
 
-    def to_launch(self, user: LaunchUser | None, **more: Any) -> Launch:
-        """The validated post as a Launch; who the user is, and `more` fields of the launch, are the caller's to say."""
-        data = self.validated_data
-        return Launch(
-            installation_id=data["installation_id"],
-            platform=data["platform"],
-            token=data["token"],
-            user=user,
-            info={name: data[name] for name in INFO_FIELDS if name in data},
-            sequence=data.get("sequence"),
-            **more,
-        )
+
+def to_launch(data: dict[str, Any], user: LaunchUser | None, **more: Any) -> Launch:
+    """A validated post as a Launch; who the user is, and `more` fields of the launch, are the caller's to say."""
+    return Launch(
+        installation_id=data["installation_id"],
+        platform=data["platform"],
+        token=data["token"],
+        user=user,
+        info={name: data[name] for name in INFO_FIELDS if name in data},
+        sequence=data.get("sequence"),
+        **more,
+    )
+
+
+@extend_schema_serializer(component_name="ImportedUser")
+class ImportedUserSerializer(UserSerializer):
+    """Whose device it is."""
+
+    rules = {"required": ["id"]}
+
+    token = None  # type: ignore[assignment]
+
+
+@extend_schema_serializer(component_name="ImportedDevice")
+class ImportedDeviceSerializer(LaunchSerializer):
+    """A device that another system knows."""
+
+    user = ImportedUserSerializer(required=False, allow_null=True)
+    last_seen = MomentField(required=False)
+
+
+@extend_schema_serializer(component_name="Import")
+class ImportSerializer(StrictSerializer):
+    """Devices that another system knows, in the order in which it met them."""
+
+    rules = {
+        "properties": {
+            "devices": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": MAX_IMPORT,
+                "items": {"anyOf": [{"$ref": "#/components/schemas/ImportedDevice"}, {}]},
+                "description": "A row that is not as described costs only itself: its result is `error`.",
+            }
+        }
+    }
+
+    devices = ImportedDeviceSerializer(many=True)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """The rows as they are: each is checked on its own."""
+        rows = data.get("devices") if isinstance(data, dict) else None
+        if not isinstance(rows, list) or not 1 <= len(rows) <= MAX_IMPORT:
+            raise serializers.ValidationError({"devices": [f"must be an array of 1 to {MAX_IMPORT} devices."]})
+        return super().to_internal_value({**data, "devices": []}) | {"devices": rows}
 
 
 def device_body(device: Device) -> dict[str, Any]:
@@ -289,7 +371,7 @@ class EventSerializer(StrictSerializer):
     token = TextField(max_length=300, required=False)
     tracking_id = TrackingIdField()
     status = serializers.ChoiceField(["opened"])
-    occurred_at = serializers.DateTimeField(required=False)
+    occurred_at = MomentField(required=False)
     message_id = TextField(max_length=128, required=False, allow_blank=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 from django.urls import path, register_converter
 
-from registry.api import views
+from registry.api import imports, users, views
 from registry.api.serializers import INSTALLATION_ID
 
 
@@ -16,11 +16,21 @@ class InstallationIdConverter:
         return value
 
 
+class UserIdConverter(InstallationIdConverter):
+    """Any text; slashes too, since a server may decode %2F before we see it."""
+
+    regex = ".+"
+
+
 register_converter(InstallationIdConverter, "installation_id")
+register_converter(UserIdConverter, "user_id")
 
 urlpatterns = [
     path("devices", views.DevicesView.as_view()),
+    path("devices/import", imports.ImportView.as_view()),
     path("devices/<installation_id:installation_id>", views.DeviceView.as_view()),
     path("devices/<installation_id:installation_id>/sign-out", views.SignOutView.as_view()),
+    path("users/<user_id:user_id>", users.UserView.as_view()),
+    path("erasures/<uuid:erasure_id>", users.ErasureView.as_view()),
     path("events", views.EventsView.as_view()),
 ]

@@ -20,6 +20,7 @@ from registry.api.serializers import (
     SignOutSerializer,
     device_body,
     reported_event,
+    to_launch,
 )
 from registry.models import Device
 from registry.services import installations
@@ -70,7 +71,8 @@ class DevicesView(APIView):
         caller = caller_of(request)
         serializer = LaunchSerializer(data=request.data, context={"app": caller.app})
         serializer.is_valid(raise_exception=True)
-        launch = serializer.to_launch(**who(caller, serializer.validated_data), secret=shown_secret(request))
+        posted = serializer.validated_data
+        launch = to_launch(posted, **who(caller, posted), secret=shown_secret(request))
         try:
             recorded = record_launch(caller.app, launch)
         except SharedInstallation:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from registry.models import DataverseEnvironment, Erasure, MobileApp
+from registry.models import DataverseEnvironment, MobileApp
 from registry.services.errors import InvalidInput
 
 
@@ -48,24 +48,6 @@ def dataverse_by_name(name: str) -> DataverseEnvironment:
         names = DataverseEnvironment.objects.order_by("name").values_list("name", flat=True)
         known = ", ".join(names) or "none yet"
         raise CommandError(f"There is no Dataverse environment {name!r}. Known environments: {known}.") from None
-
-
-def receipt(erasure: Erasure) -> dict[str, Any]:
-    """What an erasure's receipt says."""
-    return {
-        "receipt": erasure.pk,
-        "app": erasure.app.slug,
-        "state": erasure.state,
-        "requested_at": erasure.requested_at,
-        "requested_by": erasure.requested_by,
-        "finished_at": erasure.finished_at,
-        "finished_by": erasure.finished_by,
-        "devices": erasure.devices,
-        "registrations": erasure.registrations,
-        "events": erasure.events,
-        "not_cleaned_up": erasure.not_cleaned_up,
-        "note": erasure.note,
-    }
 
 
 class JsonCommand(BaseCommand, ABC):

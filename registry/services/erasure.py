@@ -9,6 +9,7 @@
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -39,6 +40,24 @@ def force_erasure(receipt: uuid.UUID, note: str, by: str) -> Erasure:
     if not note.strip():
         raise InvalidInput("note", "Say why it is forced.")
     return in_transaction(lambda: _force(receipt, note.strip(), by))
+
+
+def receipt(erasure: Erasure) -> dict[str, Any]:
+    """What an erasure's receipt says."""
+    return {
+        "receipt": erasure.pk,
+        "app": erasure.app.slug,
+        "state": erasure.state,
+        "requested_at": erasure.requested_at,
+        "requested_by": erasure.requested_by,
+        "finished_at": erasure.finished_at,
+        "finished_by": erasure.finished_by,
+        "devices": erasure.devices,
+        "registrations": erasure.registrations,
+        "events": erasure.events,
+        "not_cleaned_up": erasure.not_cleaned_up,
+        "note": erasure.note,
+    }
 
 
 def finish(erasure: Erasure, state: ErasureState) -> bool:

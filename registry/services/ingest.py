@@ -10,23 +10,25 @@ number or its user token tells, is stale and changes nothing. A change is one tr
 4. raise `revision` where CI-J has to learn of it, and announce the work on commit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
 from registry.crypto import sha256
-from registry.models import DataverseMapping, Device, MobileApp, MobileUser, Registration
+from registry.models import Device, MobileApp, MobileUser, Registration
 from registry.ports import announce
 from registry.services import freshness, installations, shared
 from registry.services.hygiene import retire, retire_surplus
 from registry.services.locking import in_transaction, lock
+from registry.services.users import keep_user
 from registry.states import FailureReason, RegistrationState, RetiredReason
 
 
@@ -66,6 +68,7 @@ class Launch:
     sequence: int | None = None
     user_token_issued_at: int | None = None  # seconds since 1970
     secret: str | None = None
+    seen_at: datetime | None = None  # where it is not now that the phone posts
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def record_launch(app: MobileApp, launch: Launch) -> Recorded:
     """
     device = find_device(app, launch.installation_id)
     try:
-        repeats = device is not None and _repeats(device, launch)
+        repeats = device is not None and says_nothing_new(device, launch)
         if device and repeats and _is_proven(device, launch) and _touch(device, launch):
             return Recorded(device, Result.UNCHANGED)
         return in_transaction(lambda: _apply(app, launch, repeats=repeats))
@@ -130,20 +133,12 @@ def retire_device(device: Device) -> None:
             announce(["plan"])
 
 
-def mark_devices(users: Sequence[int]) -> None:
-    """Have the devices of these users planned again. The user rows are locked by the caller."""
-    devices = list(
-        Device.objects.select_for_update(no_key=True).filter(user__in=users).order_by("pk").values_list("pk", flat=True)
-    )
-    Device.objects.filter(pk__in=devices).update(revision=F("revision") + 1)
-
-
 def _is_proven(device: Device, launch: Launch) -> bool:
     """Whether nothing has to be written for the sake of the installation's secret."""
     return launch.secret is None or (device.secret_shown and installations.shows_secret(device, launch.secret))
 
 
-def _repeats(device: Device, launch: Launch) -> bool:
+def says_nothing_new(device: Device, launch: Launch) -> bool:
     """Whether the post says nothing new."""
     if device.retired_at or device.token != launch.token or device.platform != launch.platform:
         return False
@@ -205,9 +200,9 @@ def _apply(app: MobileApp, launch: Launch, *, repeats: bool) -> Recorded:
     steps = {"plan"}
     user = None
     if launch.user is not None:
-        user, look_up = _upsert_user(app, launch.user)
-        if look_up:
-            steps.add("map")
+        kept = keep_user(app, launch.user.external_id, launch.user.given)
+        user = kept.user
+        steps |= kept.steps
     # Both rows that this post may write, locked in the order of their ids: two phones that swap tokens do not
     # deadlock.
     rows = list(
@@ -224,7 +219,7 @@ def _apply(app: MobileApp, launch: Launch, *, repeats: bool) -> Recorded:
     freshness.advance(device, launch.sequence, launch.user_token_issued_at)
     attached = device.user_id if device.retired_at is None else None
     # A secret handed out, or shown for the first time, is written and is no news of the device.
-    repeats = repeats and _repeats(device, launch)
+    repeats = repeats and says_nothing_new(device, launch)
     _update_device(device, launch, token_hash, user)
     if device.user_id != attached:
         retire_surplus(app, device)
@@ -239,6 +234,7 @@ def _create(app: MobileApp, launch: Launch, token_hash: bytes, user: MobileUser 
         token=launch.token,
         token_hash=token_hash,
         user=user,
+        last_seen=launch.seen_at or timezone.now(),
         **launch.info,
     )
     secret = "" if launch.secret is None else installations.hand_out(device)
@@ -259,7 +255,7 @@ def _update_device(device: Device, launch: Launch, token_hash: bytes, user: Mobi
         if user is None and before[2] is not None:
             freshness.sign_out(device)
     device.retired_at, device.retired_reason = None, ""
-    device.last_seen = timezone.now()
+    device.last_seen = launch.seen_at or timezone.now()
     for name, value in launch.info.items():
         setattr(device, name, value)
     if before != (device.token, device.platform, device.user_id, device.retired_at):
@@ -267,30 +263,3 @@ def _update_device(device: Device, launch: Launch, token_hash: bytes, user: Mobi
     written = ["platform", "token", "token_hash", "token_changed_at", "user", "retired_at", "retired_reason"]
     others = (*shared.FIELDS, *freshness.FIELDS, *installations.FIELDS)
     device.save(update_fields=[*written, "last_seen", "revision", *others, *launch.info])
-
-
-def _upsert_user(app: MobileApp, posted: LaunchUser) -> tuple[MobileUser, bool]:
-    """Lock or make the user and write what was posted; return them and whether the mapper has to look (again)."""
-    defaults = {"push_consent": app.default_push_consent, "tracking_consent": app.default_tracking_consent}
-    locked = MobileUser.objects.select_for_update(no_key=True).filter(app=app, external_id=posted.external_id)
-    while (user := locked.first()) is None:
-        # Another phone of theirs may be as quick, and they may be erased before the row is locked.
-        row = MobileUser(app=app, external_id=posted.external_id, **{**defaults, **posted.given})
-        MobileUser.objects.bulk_create([row], ignore_conflicts=True)
-    changed = {name for name, value in posted.given.items() if getattr(user, name) != value}
-    for name in changed:
-        setattr(user, name, posted.given[name])
-    if changed:
-        user.save(update_fields=sorted(changed))
-    if "push_consent" in changed:
-        mark_devices([user.pk])
-    return user, _ask_for_mapping(user, again=bool(changed & {"email", "phone"}))
-
-
-def _ask_for_mapping(user: MobileUser, *, again: bool) -> bool:
-    """Make the user's mapping due where it is new or the keys changed. The user row is locked."""
-    mapping, created = DataverseMapping.objects.get_or_create(user=user, defaults={"due_at": Now()})
-    if again and not created:
-        # A higher claim_no drops the answer to any question about the old keys that is in the air.
-        DataverseMapping.objects.filter(pk=mapping.pk).update(due_at=Now(), attempts=0, claim_no=F("claim_no") + 1)
-    return created or again

@@ -19,8 +19,8 @@ from django.conf import settings
 
 from registry.models import DataverseMapping, MobileApp, MobileUser
 from registry.services import clock
-from registry.services.ingest import mark_devices
 from registry.services.locking import in_transaction
+from registry.services.users import mark_devices
 from registry.states import MappingState, MatchKey
 from sync import connect, pauses
 from sync.clients.dataverse import DataverseClient, by_value

@@ -9,8 +9,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from registry.models import DataverseMapping, InteractionEvent, MobileApp, MobileUser, Pause, Registration
-from registry.services.ingest import mark_devices
 from registry.services.locking import in_transaction
+from registry.services.users import mark_devices
 from sync import connect, pauses, tasks
 from sync.clients.errors import Unavailable
 from tests.races import in_parallel

@@ -46,7 +46,7 @@ TABLE = [
     ),
     Mutation(
         "A user whom two phones name at once is made once",
-        "registry/services/ingest.py",
+        "registry/services/users.py",
         old="bulk_create([row], ignore_conflicts=True)",
         new="bulk_create([row])",
         tests=(f"{_RACES}::test_a_user_whom_two_phones_name_at_once_is_made_once",),
@@ -74,7 +74,7 @@ TABLE = [
     ),
     Mutation(
         "An opt-out reaches every device of its user",
-        "registry/services/ingest.py",
+        "registry/services/users.py",
         old="        mark_devices([user.pk])\n",
         new="        pass\n",
         tests=("tests/journeys/test_registration.py::test_what_is_no_longer_desired_is_cleaned_up",),

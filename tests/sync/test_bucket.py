@@ -3,12 +3,12 @@ import uuid
 import redis
 from django.conf import settings
 
-from sync import connect
+from registry.services.valkey import valkey
 from sync.bucket import BURST, Bucket
 
 
 def bucket(rate: float) -> Bucket:
-    return Bucket(connect.valkey(), uuid.uuid4().int, rate)
+    return Bucket(valkey(), uuid.uuid4().int, rate)
 
 
 def test_a_burst_passes_and_then_the_rate_holds() -> None:

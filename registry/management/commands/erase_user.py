@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from registry.management.base import JsonCommand, app_by_slug, receipt
-from registry.services.erasure import erase_user
+from registry.management.base import JsonCommand, app_by_slug
+from registry.services.erasure import erase_user, receipt
 
 
 class Command(JsonCommand):

@@ -5,9 +5,9 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from registry.management.base import JsonCommand, receipt
+from registry.management.base import JsonCommand
 from registry.models import Erasure
-from registry.services.erasure import force_erasure
+from registry.services.erasure import force_erasure, receipt
 
 
 class Command(JsonCommand):

@@ -1,0 +1,55 @@
+"""Rows of another system's devices: checked one by one, so that a bad one costs only itself."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from registry.api.answers import ImportResult
+from registry.api.authentication import ServerKey, caller_of
+from registry.api.parsers import ImportParser
+from registry.api.problems import field_errors
+from registry.api.serializers import ImportedDeviceSerializer, ImportSerializer, to_launch
+from registry.models import MobileApp
+from registry.services.imports import import_launches
+from registry.services.ingest import Launch, LaunchUser
+
+ERROR = "error"
+
+
+def import_rows(app: MobileApp, rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """Import the rows; return for each `{"result": …}`, and `errors` as a problem has them where it is `error`."""
+    serializer = ImportedDeviceSerializer(context={"app": app})
+    answers: list[dict[str, Any]] = [{} for _ in rows]
+    launches: dict[int, Launch] = {}
+    for number, row in enumerate(rows):
+        try:
+            launches[number] = _launch(serializer.run_validation(row))
+        except serializers.ValidationError as error:
+            answers[number] = {"result": ERROR, "errors": list(field_errors(error.detail))}
+    for number, result in zip(launches, import_launches(app, list(launches.values())), strict=True):
+        answers[number] = {"result": result.value}
+    return answers
+
+
+def _launch(data: dict[str, Any]) -> Launch:
+    posted = data.get("user")
+    given = {name: value for name, value in (posted or {}).items() if name != "id"}
+    user = LaunchUser(posted["id"], given) if posted else None
+    return to_launch(data, user, keep_user="user" not in data, seen_at=data.get("last_seen"))
+
+
+class ImportView(APIView):
+    permission_classes = [ServerKey]
+    parser_classes = [ImportParser]
+
+    @extend_schema(operation_id="import_devices", request=ImportSerializer, responses=ImportResult)
+    def post(self, request: Request) -> Response:
+        """Take over devices from another system: up to 1,000, each with its own result."""
+        serializer = ImportSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        return Response({"results": import_rows(caller_of(request).app, serializer.validated_data["devices"])})

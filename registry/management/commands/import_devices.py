@@ -1,0 +1,203 @@
+"""`manage.py import_devices`: take over another system's devices from a file, however often it is interrupted."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import batched
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.db import transaction
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from registry.api.imports import ERROR, import_rows
+from registry.api.serializers import MAX_IMPORT
+from registry.management.base import JsonCommand, app_by_slug
+from registry.models import MobileApp
+from registry.services.import_files import Row, fingerprint, read_rows
+
+RESULTS = ("created", "updated", "unchanged", "stale", ERROR)
+SAID_EVERY = 5.0  # seconds, where there is no terminal
+
+
+class Interrupted(Exception):
+    """Somebody wants us to stop; what was begun is finished first."""
+
+
+class Command(JsonCommand):
+    help = (
+        "Import devices from a .csv or .jsonl file. Can be interrupted, even killed, and goes on where it was when it is "
+        "started again. Rows with errors are left out and written to a file."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "file", type=Path, help="columns or fields as in POST /api/v1/devices/import: docs/runbook.md"
+        )
+        parser.add_argument("--app", required=True, help="the app's slug")
+        parser.add_argument("--dry-run", action="store_true", help="check everything and change nothing")
+        parser.add_argument(
+            "--errors", type=Path, help="where rows with errors are written; default: FILE.errors.jsonl"
+        )
+        parser.add_argument("--restart", action="store_true", help="begin at the top, whatever was done before")
+
+    def act(self, **options: Any) -> dict[str, Any]:
+        path: Path = options["file"]
+        if not path.is_file():
+            raise CommandError(f"There is no file {path}.")
+        app = app_by_slug(options["app"])
+        run = _Run(app, path, options["errors"] or path.with_name(f"{path.name}.errors.jsonl"), dry=options["dry_run"])
+        run.begin(restart=options["restart"])
+        try:
+            with _stoppable() as stop:
+                for done in run.chunks():
+                    if stop and not done:
+                        raise Interrupted
+        except Interrupted:
+            where = "" if options["dry_run"] else f" {run.rows} rows are done; the same command goes on from there."
+            raise CommandError(f"Stopped at line {run.line}.{where}", returncode=130) from None
+        return run.report()
+
+    def say(self, result: dict[str, Any]) -> str:
+        counts = ", ".join(f"{result[name]} {name}" for name in RESULTS)
+        return f"{result['rows']} rows{' (dry run: nothing was changed)' if result['dry_run'] else ''}: {counts}."
+
+    def handle(self, *args: Any, **options: Any) -> str:
+        said = super().handle(*args, **options)
+        failed = json.loads(said)[ERROR] if options["json"] else not said.endswith(f" 0 {ERROR}.")
+        if failed:
+            self.stdout.write(said)
+            path = options["errors"] or f"{options['file']}.errors.jsonl"
+            raise CommandError(f"Some rows have errors: {path} names them. Everything else is imported.")
+        return said
+
+
+class _Run:
+    """One run over a file, and the note beside it of how far it has come."""
+
+    def __init__(self, app: MobileApp, path: Path, errors: Path, *, dry: bool) -> None:
+        self._app, self._path, self._errors, self._dry = app, path, errors, dry
+        self._note = path.with_name(f"{path.name}.progress.json")
+        self._fingerprint = fingerprint(path)
+        self._offset = self._errors_size = 0
+        self.line = 1
+        self.counts = Counter[str]()
+
+    @property
+    def rows(self) -> int:
+        return self.counts.total()
+
+    def begin(self, *, restart: bool) -> None:
+        """Take up what an earlier run noted. CommandError where the file is another by now."""
+        if not self._dry and not restart and self._note.exists():
+            noted = json.loads(self._note.read_text())
+            if noted["file"] != self._fingerprint or noted["app"] != self._app.slug:
+                raise CommandError(
+                    f"{self._note} is about another app, or the file was changed since. Use --restart to begin at the "
+                    "top: what is imported already is found unchanged."
+                )
+            self._offset, self.line, self._errors_size = noted["offset"], noted["line"], noted["errors_size"]
+            self.counts = Counter(noted["counts"])
+        with self._errors.open("ab") as file:
+            file.truncate(self._errors_size)  # what was written after the last note is written again
+
+    def chunks(self) -> Iterator[bool]:
+        """Do the work; after each chunk yield whether it was the last."""
+        with _progress(self._path.stat().st_size) as show:
+            show(self._offset, self.counts)
+            for rows in batched(read_rows(self._path, self._offset, self.line), MAX_IMPORT, strict=False):
+                self._do(rows)
+                show(self._offset, self.counts)
+                yield False
+        yield True
+        if not self._dry:
+            self._note.unlink(missing_ok=True)
+        if not self.counts[ERROR]:
+            self._errors.unlink()
+
+    def report(self) -> dict[str, Any]:
+        counts = {name: self.counts[name] for name in RESULTS}
+        return {"app": self._app.slug, "file": str(self._path), "dry_run": self._dry, "rows": self.rows, **counts}
+
+    def _do(self, rows: Sequence[Row]) -> None:
+        good = [row for row in rows if not row.error]
+        with transaction.atomic() if self._dry else _nothing():
+            answers = import_rows(self._app, [row.value for row in good])
+            if self._dry:
+                transaction.set_rollback(True)
+        told = {row.line: answer for row, answer in zip(good, answers, strict=True)}
+        with self._errors.open("ab") as file:
+            for row in rows:
+                answer = told.get(row.line, {"result": ERROR, "errors": [{"field": "body", "detail": row.error}]})
+                self.counts[answer["result"]] += 1
+                if answer["result"] == ERROR:
+                    entry = {"line": row.line, "errors": answer["errors"]}
+                    file.write(json.dumps(entry, ensure_ascii=True).encode() + b"\n")
+            self._errors_size = file.tell()
+        self._offset, self.line = rows[-1].next_offset, rows[-1].next_line
+        if not self._dry:
+            self._write_note()
+
+    def _write_note(self) -> None:
+        noted = {
+            "file": self._fingerprint,
+            "app": self._app.slug,
+            "offset": self._offset,
+            "line": self.line,
+            "errors_size": self._errors_size,
+            "counts": self.counts,
+        }
+        fresh = self._note.with_suffix(".new")
+        fresh.write_text(json.dumps(noted))
+        os.replace(fresh, self._note)  # noqa: PTH105 the one that is atomic
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _stoppable() -> Iterator[list[int]]:
+    """Gives a list that is no longer empty once somebody pressed Ctrl-C or a supervisor asked us to end."""
+    asked: list[int] = []
+    before = {
+        number: signal.signal(number, lambda got, _: asked.append(got)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress(size: int) -> Iterator[Any]:
+    """Gives what shows how far it is: a bar on a terminal, else a line now and then, on stderr."""
+    if sys.stderr.isatty():
+        columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task("", total=size)
+            yield lambda offset, counts: bar.update(task, completed=offset, description=_words(counts))
+        return
+    said = time.monotonic()
+
+    def show(offset: int, counts: Counter[str]) -> None:
+        nonlocal said
+        if time.monotonic() - said >= SAID_EVERY:
+            said = time.monotonic()
+            print(f"{100 * offset // max(size, 1)} %: {_words(counts)}", file=sys.stderr, flush=True)  # noqa: T201
+
+    yield show
+
+
+def _words(counts: Counter[str]) -> str:
+    return ", ".join(f"{counts[name]:,} {name}" for name in RESULTS if counts[name]) or "0 rows"
