@@ -44,7 +44,7 @@ TABLE = [
     ),
     Mutation(
         "A new address outdates the question that is in the air",
-        "registry/services/ingest.py",
+        "registry/services/users.py",
         old='update(due_at=Now(), attempts=0, claim_no=F("claim_no") + 1)',
         new="update(due_at=Now(), attempts=0)",
         tests=(

@@ -27,14 +27,10 @@ RESULTS = ("created", "updated", "unchanged", "stale", ERROR)
 SAID_EVERY = 5.0  # seconds, where there is no terminal
 
 
-class Interrupted(Exception):
-    """Somebody wants us to stop; what was begun is finished first."""
-
-
 class Command(JsonCommand):
     help = (
-        "Import devices from a .csv or .jsonl file. Can be interrupted, even killed, and goes on where it was when it is "
-        "started again. Rows with errors are left out and written to a file."
+        "Import devices from a .csv or .jsonl file. Can be interrupted, even killed, and goes on where it was when it "
+        "is started again. Rows with errors are left out and written to a file."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -56,14 +52,11 @@ class Command(JsonCommand):
         app = app_by_slug(options["app"])
         run = _Run(app, path, options["errors"] or path.with_name(f"{path.name}.errors.jsonl"), dry=options["dry_run"])
         run.begin(restart=options["restart"])
-        try:
-            with _stoppable() as stop:
-                for done in run.chunks():
-                    if stop and not done:
-                        raise Interrupted
-        except Interrupted:
+        with _stoppable() as stop:
+            complete = run.work(stop)
+        if not complete:
             where = "" if options["dry_run"] else f" {run.rows} rows are done; the same command goes on from there."
-            raise CommandError(f"Stopped at line {run.line}.{where}", returncode=130) from None
+            raise CommandError(f"Stopped at line {run.line}.{where}", returncode=130)
         return run.report()
 
     def say(self, result: dict[str, Any]) -> str:
@@ -109,19 +102,20 @@ class _Run:
         with self._errors.open("ab") as file:
             file.truncate(self._errors_size)  # what was written after the last note is written again
 
-    def chunks(self) -> Iterator[bool]:
-        """Do the work; after each chunk yield whether it was the last."""
+    def work(self, stop: Sequence[int]) -> bool:
+        """Import the rest, until `stop` holds something; return whether the end was reached."""
         with _progress(self._path.stat().st_size) as show:
             show(self._offset, self.counts)
             for rows in batched(read_rows(self._path, self._offset, self.line), MAX_IMPORT, strict=False):
                 self._do(rows)
                 show(self._offset, self.counts)
-                yield False
-        yield True
+                if stop:
+                    return False
         if not self._dry:
             self._note.unlink(missing_ok=True)
         if not self.counts[ERROR]:
             self._errors.unlink()
+        return True
 
     def report(self) -> dict[str, Any]:
         counts = {name: self.counts[name] for name in RESULTS}
