@@ -24,6 +24,7 @@ from registry.states import Platform
 MAX_IMPORT = 1000
 INFO_FIELDS = ("app_version", "os_version", "model", "locale", "time_zone")
 INSTALLATION_ID = r"[A-Za-z0-9._:\-]{1,128}"
+FORBIDDEN = re.compile("[\\x00-\\x1f\\ud800-\\udfff]")
 GUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
 
@@ -65,7 +66,7 @@ class TextField(serializers.CharField):
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             self.fail("invalid")
-        if any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in data):
+        if FORBIDDEN.search(data):
             raise serializers.ValidationError("Control characters and lone surrogates are not allowed.")
         return super().to_internal_value(data)
 
