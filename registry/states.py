@@ -130,7 +130,7 @@ class NotRelayedReason(TextChoices):
     TEST_SEND = "test_send", "a test send carries no tracking id"
     NO_CONSENT = "no_tracking_consent", "the user has not consented to tracking"
     UNKNOWN_DEVICE = "unknown_device", "no device with this installation id or token is known"
-    TOO_OLD = "too_old", "it could not be relayed in time"
+    TOO_OLD = "too_old", "it happened too long ago: CI-J would take it for one of today"
 
 
 class PauseReason(TextChoices):

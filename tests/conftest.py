@@ -71,7 +71,13 @@ class Api:
         return self.client.get(f"/api/v1/{path}", headers=self._proof(path))
 
     def post(self, path: str, body: Any = None) -> Any:
-        return self.client.post(f"/api/v1/{path}", body, format="json", headers=self._proof(path))
+        events = body if isinstance(body, list) else [body]
+        named = (
+            events[0].get("installation_id", "")
+            if path == "events" and events and isinstance(events[0], dict)
+            else path
+        )
+        return self.client.post(f"/api/v1/{path}", body, format="json", headers=self._proof(named))
 
     def delete(self, path: str) -> Any:
         return self.client.delete(f"/api/v1/{path}", headers=self._proof(path))

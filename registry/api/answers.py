@@ -49,14 +49,19 @@ class DeviceAnswer(serializers.Serializer[None]):
     registration = _RegistrationStatus()
 
 
-@extend_schema_serializer(component_name="EventsAccepted")
-class EventsAccepted(serializers.Serializer[None]):
-    accepted = serializers.IntegerField(min_value=1, max_value=100)
-
-
 class FieldError(serializers.Serializer[None]):
     field = serializers.CharField()
     detail = serializers.CharField()
+
+
+class _ReportedEvent(serializers.Serializer[None]):
+    result = serializers.ChoiceField(["accepted", "duplicate", "error"])
+    errors = FieldError(many=True, required=False)  # type: ignore[assignment]
+
+
+@extend_schema_serializer(component_name="EventsResult")
+class EventsResult(serializers.Serializer[None]):
+    results = _ReportedEvent(many=True, help_text="Of each event, in their order.")
 
 
 class _ImportedRow(serializers.Serializer[None]):

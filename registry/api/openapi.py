@@ -83,6 +83,8 @@ class Schema(AutoSchema):
         operation: dict[str, Any] | None = super().get_operation(*args, **kwargs)
         if operation is None:
             return None
+        for serializer in getattr(self.view, "components", ()):  # that only raw parts of the document refer to
+            self.resolve_serializer(serializer, "request")
         statuses = {*ALWAYS, *self._problems(operation), *getattr(self.view, "problems", {}).get(self.method, ())}
         for status in sorted(statuses):
             operation["responses"][status] = {"$ref": f"#/components/responses/{PROBLEMS[status][0]}"}

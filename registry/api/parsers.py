@@ -1,32 +1,64 @@
-"""Reading a request's body: JSON, bounded."""
+"""Reading a request's body: JSON, bounded and unambiguous."""
 
-import io
-from typing import Any
+import json
+from typing import Any, NoReturn
 
 from django.conf import settings
 from rest_framework.exceptions import ParseError
-from rest_framework.parsers import JSONParser
+from rest_framework.parsers import BaseParser
 
 from registry.api.problems import TooLarge
 
+MAX_DEPTH = 16
 
-class BoundedJSONParser(JSONParser):
-    """JSON of at most `limit` bytes. Raises ParseError (400) and TooLarge (413)."""
 
+class BoundedJSONParser(BaseParser):
+    """JSON of at most `limit` bytes and MAX_DEPTH levels, without NaN and without a name that is there twice.
+
+    Raises ParseError (400) and TooLarge (413).
+    """
+
+    media_type = "application/json"
     limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        limit = self.limit
-        body = stream.read(limit + 1)
-        if len(body) > limit:
+        body = stream.read(self.limit + 1)
+        if len(body) > self.limit:
             raise TooLarge
         try:
-            return super().parse(io.BytesIO(body), media_type, parser_context)
+            value = json.loads(body.decode(), parse_constant=_refuse_constant, object_pairs_hook=_object)
         except RecursionError:
-            raise ParseError("JSON parse error - nested too deeply.") from None
+            raise ParseError(_TOO_DEEP) from None
+        except ValueError as error:
+            raise ParseError(f"The body is not JSON: {error}.") from None
+        if _depth_exceeds(value, MAX_DEPTH):
+            raise ParseError(_TOO_DEEP)
+        return value
 
 
 class ImportParser(BoundedJSONParser):
     """The same for a thousand devices."""
 
     limit = 8 * 1024 * 1024
+
+
+_TOO_DEEP = f"The body is nested deeper than {MAX_DEPTH} levels."
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        # Which of the two counts? A checker before us may have taken the other.
+        raise ValueError("a name is there twice in one object")
+    return found
+
+
+def _depth_exceeds(value: Any, most: int) -> bool:
+    if not isinstance(value, (dict, list)):
+        return False
+    below = value.values() if isinstance(value, dict) else value
+    return most == 0 or any(_depth_exceeds(each, most - 1) for each in below)

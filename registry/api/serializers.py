@@ -25,6 +25,7 @@ MAX_IMPORT = 1000
 INFO_FIELDS = ("app_version", "os_version", "model", "locale", "time_zone")
 INSTALLATION_ID = r"[A-Za-z0-9._:\-]{1,128}"
 FORBIDDEN = re.compile("[\\x00-\\x1f\\ud800-\\udfff]")
+ANDROID = "^(?!([cdef][A-Za-z0-9_-]{21}|[0-9A-Fa-f]{64})$)[!-~]{1,300}$"
 GUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
 
@@ -238,7 +239,7 @@ class LaunchSerializer(StrictSerializer):
     rules = {
         "oneOf": [
             {"properties": {"platform": {"const": "ios"}, "token": {"pattern": "^[0-9A-Fa-f]{1,64}$"}}},
-            {"properties": {"platform": {"const": "android"}, "token": {"pattern": "^[!-~]{1,300}$"}}},
+            {"properties": {"platform": {"const": "android"}, "token": {"pattern": ANDROID}}},
         ],
     }
 

@@ -8,8 +8,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from registry.api.answers import DeviceAnswer, EventsAccepted, LaunchResult, SignOutResult
+from registry.api.answers import DeviceAnswer, EventsResult, LaunchResult, SignOutResult
 from registry.api.authentication import Caller, caller_of
+from registry.api.events import ERROR, report_events
 from registry.api.identity import shown_secret, who
 from registry.api.openapi import INSTALLATION_SECRET
 from registry.api.problems import InstallationSecretProblem, SharedInstallationProblem
@@ -19,17 +20,27 @@ from registry.api.serializers import (
     LaunchSerializer,
     SignOutSerializer,
     device_body,
-    reported_event,
     to_launch,
 )
 from registry.models import Device
 from registry.services import installations
-from registry.services.events import record_events
 from registry.services.ingest import Result, find_device, record_launch, retire_device, sign_out
 from registry.services.shared import SharedInstallation
 from registry.states import RetiredReason
 
 MAX_EVENTS = 100
+EVENTS = {
+    "oneOf": [
+        {"$ref": "#/components/schemas/Event"},
+        {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": MAX_EVENTS,
+            "items": {"anyOf": [{"$ref": "#/components/schemas/Event"}, {}]},
+            "description": "An event that is not as described costs only itself: its result is `error`.",
+        },
+    ]
+}
 INSTALLATION = OpenApiParameter(
     "installation_id", {"type": "string", "pattern": f"^{INSTALLATION_ID}$"}, OpenApiParameter.PATH
 )
@@ -116,18 +127,22 @@ class SignOutView(APIView):
 
 
 class EventsView(APIView):
+    components = [EventSerializer]
+
     @extend_schema(
         operation_id="report_events",
-        request=EventSerializer,
-        responses={202: EventsAccepted},
+        request={"application/json": EVENTS},
+        responses={202: EventsResult},
+        parameters=[INSTALLATION_SECRET],
     )
     def post(self, request: Request) -> Response:
-        """Keep one event or an array of them; they are relayed by the workers."""
-        many = isinstance(request.data, list)
-        if many and not 1 <= len(request.data) <= MAX_EVENTS:
+        """Keep one event or an array of them, to be relayed. In an array each has its own result, a wrong one too."""
+        posted = request.data
+        if not isinstance(posted, list):
+            (result,) = report_events(request, [posted])
+            if result["result"] == ERROR:
+                raise ValidationError({error["field"]: [error["detail"]] for error in result["errors"]})
+            return Response({"results": [result]}, status=status.HTTP_202_ACCEPTED)
+        if not 1 <= len(posted) <= MAX_EVENTS:
             raise ValidationError([f"An array holds 1 to {MAX_EVENTS} events."])
-        serializer = EventSerializer(data=request.data, many=many)
-        serializer.is_valid(raise_exception=True)
-        events = serializer.validated_data if many else [serializer.validated_data]
-        record_events(caller_of(request).app, [reported_event(event) for event in events])
-        return Response({"accepted": len(events)}, status=status.HTTP_202_ACCEPTED)
+        return Response({"results": report_events(request, posted)}, status=status.HTTP_202_ACCEPTED)

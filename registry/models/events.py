@@ -30,7 +30,7 @@ class InteractionEvent(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["app", "message_id"], name="event_message_unique", condition=Q(message_id__gt="")
+                fields=["device", "message_id"], name="event_message_unique", condition=Q(message_id__gt="")
             ),
             models.UniqueConstraint(
                 fields=["device", "tracking_id", "status"],

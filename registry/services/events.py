@@ -4,7 +4,9 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
+from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -12,6 +14,7 @@ from django.utils import timezone
 from registry.crypto import sha256
 from registry.models import Device, InteractionEvent, MobileApp
 from registry.ports import announce
+from registry.services.installations import shows_secret
 from registry.services.locking import in_transaction
 from registry.states import EventState, NotRelayedReason
 
@@ -28,32 +31,88 @@ class ReportedEvent:
     message_id: str
 
 
-def record_events(app: MobileApp, reports: Sequence[ReportedEvent]) -> None:
-    """Keep every report; repeats (same message id, or same device, tracking id and status) are kept once."""
+class Kept(StrEnum):
+    """What became of a report."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    UNPROVEN = "unproven"
+
+
+def record_events(app: MobileApp, reports: Sequence[ReportedEvent], secret: str | None = None) -> list[Kept]:
+    """Keep every report; return what became of each, in their order.
+
+    Repeats (of one device the same message id, or the same tracking id and status) are kept once. `secret` is what the
+    caller shows of its installation, None where it need not: what names a secured installation without it is UNPROVEN
+    and not kept. Who names a device by its push token needs none: nobody else has that.
+    """
     devices = _devices_of(app, reports)
-    now = timezone.now()
-    rows = []
-    for report in reports:
+    kept: list[Kept | None] = [None] * len(reports)
+    rows: dict[int, InteractionEvent] = {}
+    for number, report in enumerate(reports):
         device = devices.get(_name(report))
-        reason = _not_relayed(app, report, device)
-        rows.append(
-            InteractionEvent(
-                app=app,
-                device=device,
-                token=device.token if device else report.token,
-                tracking_id=report.tracking_id,
-                status=report.status,
-                message_id=report.message_id,
-                occurred_at=report.occurred_at or now,
-                state=EventState.NOT_RELAYED if reason else EventState.READY,
-                reason=reason or "",
-                due_at=None if reason else Now(),
-            )
-        )
+        if device is not None and report.installation_id and not _is_proven(device, secret):
+            kept[number] = Kept.UNPROVEN
+        else:
+            rows[number] = _row(app, report, device)
+    known = _known(list(rows.values()))
+    new = []
+    for number, row in rows.items():
+        marks = _marks(row)
+        kept[number] = Kept.DUPLICATE if marks & known else Kept.ACCEPTED
+        if not marks & known:
+            new.append(row)
+        known |= marks
     # In one order, so that parallel posts of the same events wait for each other instead of deadlocking.
-    rows.sort(key=lambda row: (row.message_id, row.device_id or 0, str(row.tracking_id)))
-    in_transaction(lambda: InteractionEvent.objects.bulk_create(rows, ignore_conflicts=True))
-    announce(["relay"] if any(row.due_at for row in rows) else [])
+    new.sort(key=lambda row: (row.device_id or 0, row.message_id, str(row.tracking_id)))
+    in_transaction(lambda: InteractionEvent.objects.bulk_create(new, ignore_conflicts=True))
+    announce(["relay"] if any(row.due_at for row in new) else [])
+    return [result or Kept.ACCEPTED for result in kept]
+
+
+type _Mark = tuple[int, str, str]
+
+
+def _marks(row: InteractionEvent) -> set[_Mark]:
+    """What a repeat of the event has in common with it. One of an unknown device goes nowhere, and may be repeated."""
+    if row.device_id is None:
+        return set()
+    by_message = {(row.device_id, "message", row.message_id)} if row.message_id else set()
+    by_tracking = {(row.device_id, row.status, str(row.tracking_id))} if row.tracking_id else set()
+    return by_message | by_tracking
+
+
+def _known(rows: Sequence[InteractionEvent]) -> set[_Mark]:
+    """The marks of kept events that these may repeat."""
+    among = Q(message_id__in={row.message_id for row in rows if row.message_id}) | Q(
+        tracking_id__in={row.tracking_id for row in rows if row.tracking_id}
+    )
+    devices = {row.device_id for row in rows if row.device_id}
+    if not devices:
+        return set()
+    return {mark for row in InteractionEvent.objects.filter(among, device__in=devices) for mark in _marks(row)}
+
+
+def _is_proven(device: Device, secret: str | None) -> bool:
+    return secret is None or not device.secret_hash or shows_secret(device, secret)
+
+
+def _row(app: MobileApp, report: ReportedEvent, device: Device | None) -> InteractionEvent:
+    now = timezone.now()
+    occurred_at = report.occurred_at or now
+    reason = _not_relayed(app, report, device, too_old=now - occurred_at > settings.TOKENHUB_EVENT_MAX_AGE)
+    return InteractionEvent(
+        app=app,
+        device=device,
+        token=device.token if device else report.token,
+        tracking_id=report.tracking_id,
+        status=report.status,
+        message_id=report.message_id,
+        occurred_at=occurred_at,
+        state=EventState.NOT_RELAYED if reason else EventState.READY,
+        reason=reason or "",
+        due_at=None if reason else Now(),
+    )
 
 
 def _name(report: ReportedEvent) -> tuple[str, str]:
@@ -77,11 +136,15 @@ def _devices_of(app: MobileApp, reports: Sequence[ReportedEvent]) -> dict[tuple[
     return devices
 
 
-def _not_relayed(app: MobileApp, report: ReportedEvent, device: Device | None) -> NotRelayedReason | None:
+def _not_relayed(
+    app: MobileApp, report: ReportedEvent, device: Device | None, *, too_old: bool
+) -> NotRelayedReason | None:
     """Why an event is not relayed, or None."""
     if report.tracking_id is None:
         return NotRelayedReason.TEST_SEND
     if device is None:
         return NotRelayedReason.UNKNOWN_DEVICE
+    if too_old:
+        return NotRelayedReason.TOO_OLD
     consent = device.user.tracking_consent if device.user else app.default_tracking_consent
     return None if consent else NotRelayedReason.NO_CONSENT

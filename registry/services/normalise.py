@@ -15,6 +15,10 @@ SPECIAL_USE_DOMAIN_NAMES.clear()
 
 _APNS_TOKEN = re.compile(r"[0-9a-fA-F]{1,64}")
 _FCM_TOKEN = re.compile(r"[!-~]{1,300}")
+# A Firebase installation id is 132 bits as base64url, whose first four are 0111; Firebase's documentation, "Manage
+# Firebase installations". An FCM token contains one and is much longer.
+_FIREBASE_INSTALLATION = re.compile(r"[cdef][A-Za-z0-9_-]{21}")
+_FULL_APNS_TOKEN = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def https_origin(field: str, text: str, suffixes: Sequence[str]) -> str:
@@ -74,12 +78,23 @@ def device_token(field: str, text: str, platform: str) -> str:
     """
     if platform == Platform.IOS:
         if not _APNS_TOKEN.fullmatch(text):
-            raise InvalidInput(
-                field,
-                "is not a raw APNs token (hex, at most 64 characters). A token that Firebase made for an iOS app "
-                "does not work with Customer Insights - Journeys.",
-            )
+            raise InvalidInput(field, f"is not a raw APNs token (hex, at most 64 characters).{_hint_for_ios(text)}")
         return text.lower()
+    if _FIREBASE_INSTALLATION.fullmatch(text):
+        raise InvalidInput(
+            field, "is a Firebase installation id. The FCM token is what FirebaseMessaging.getToken() gives."
+        )
+    if _FULL_APNS_TOKEN.fullmatch(text):
+        raise InvalidInput(field, "looks like an APNs token, which is one of platform 'ios'.")
     if not _FCM_TOKEN.fullmatch(text):
         raise InvalidInput(field, "is not an FCM token (1 to 300 characters, no blanks).")
     return text
+
+
+def _hint_for_ios(text: str) -> str:
+    raw = "Post what didRegisterForRemoteNotificationsWithDeviceToken gives, as hex."
+    if _FIREBASE_INSTALLATION.fullmatch(text):
+        return f" It is a Firebase installation id. {raw}"
+    if ":" in text:
+        return f" It is Firebase's own token (FCM), which Customer Insights - Journeys cannot send to on iOS. {raw}"
+    return ""

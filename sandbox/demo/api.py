@@ -84,9 +84,12 @@ class Api:
         await self._call("DELETE", f"devices/{installation}", {204}, as_server=False, installation=installation)
         return self._moment(began)
 
-    async def events(self, events: dict[str, Any] | list[dict[str, Any]]) -> None:
-        """Report one event or several with the mobile key."""
-        await self._call("POST", "events", {202}, as_server=False, json=events)
+    async def events(self, installation: str, events: dict[str, Any] | list[dict[str, Any]]) -> None:
+        """Report one event or several of an installation with the mobile key."""
+        answer = await self._call("POST", "events", {202}, as_server=False, json=events, installation=installation)
+        refused = [result for result in answer.json()["results"] if result["result"] == "error"]
+        if refused:
+            raise UnexpectedAnswerError(f"POST events: {refused[0]['errors']}")
 
     async def state(self, installation: str) -> str:
         """The state of an installation's registration; "deleted" where there is no such device any more."""

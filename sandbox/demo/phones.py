@@ -77,9 +77,9 @@ class Phone:
         if self.rng.random() < 0.5:
             event["occurred_at"] = datetime.now(UTC).isoformat()
         self._model.event(self.name, tracking_id)
-        await self._api.events([event] if self.rng.random() < 0.5 else event)
+        await self._api.events(self.name, [event] if self.rng.random() < 0.5 else event)
         if self.rng.random() < 0.2:
-            await self._api.events(event)
+            await self._api.events(self.name, event)
 
     async def until_registered(self) -> None:
         """Wait until tokenhub says that the registration is confirmed, or until it has been long enough."""

@@ -1,6 +1,9 @@
 import uuid
+from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from registry.models import InteractionEvent, MobileApp
 from tests.conftest import Api
@@ -12,19 +15,32 @@ def event(**fields: object) -> dict[str, object]:
     return {"installation_id": "phone-1", "tracking_id": TRACKING, "status": "opened", **fields}
 
 
+@pytest.fixture
+def secured(app: MobileApp, mobile: Api) -> Api:
+    """Phones of an app whose installations have secrets."""
+    assert app.installation_secrets
+    return mobile
+
+
+def results(answer: Any) -> list[str]:
+    assert answer.status_code == 202, answer.content
+    return [result["result"] for result in answer.json()["results"]]
+
+
 def test_an_event_of_a_known_device_is_kept_to_be_relayed(mobile: Api) -> None:
     mobile.launch()
-    response = mobile.post("events", event(occurred_at="2026-01-02T03:04:05Z", message_id="m-1"))
-    assert (response.status_code, response.json()) == (202, {"accepted": 1})
+    yesterday = timezone.now() - timedelta(days=1)
+    response = mobile.post("events", event(occurred_at=yesterday.isoformat(), message_id="m-1"))
+    assert (response.status_code, response.json()) == (202, {"results": [{"result": "accepted"}]})
     row = InteractionEvent.objects.get()
     assert (row.state, row.token, row.tracking_id) == ("ready", "token-1", uuid.UUID(TRACKING))
-    assert row.occurred_at.isoformat() == "2026-01-02T03:04:05+00:00"
+    assert row.occurred_at == yesterday
 
 
 def test_an_array_is_kept_whole(mobile: Api) -> None:
     mobile.launch()
     events = [event(tracking_id=str(uuid.uuid4())) for _ in range(100)]
-    assert mobile.post("events", events).json() == {"accepted": 100}
+    assert mobile.post("events", events).json() == {"results": [{"result": "accepted"}] * 100}
     assert InteractionEvent.objects.filter(state="ready").count() == 100
 
 
@@ -40,9 +56,9 @@ def test_a_device_can_be_named_by_its_token(mobile: Api) -> None:
 
 def test_repeats_are_accepted_and_kept_once(mobile: Api) -> None:
     mobile.launch()
-    for _ in range(2):
-        assert mobile.post("events", event()).status_code == 202
-        assert mobile.post("events", event(message_id="m-1", tracking_id=str(uuid.uuid4()))).status_code == 202
+    for result in ("accepted", "duplicate"):
+        assert results(mobile.post("events", event())) == [result]
+        assert results(mobile.post("events", event(message_id="m-1", tracking_id=str(uuid.uuid4())))) == [result]
     assert InteractionEvent.objects.count() == 2
 
 
@@ -80,7 +96,6 @@ def test_another_apps_device_is_unknown(mobile: Api, app: MobileApp, server: Api
         (event(tracking_id="x"), "tracking_id"),
         (event(token="t"), "installation_id"),
         ({"tracking_id": TRACKING, "status": "opened"}, "installation_id"),
-        ([event(), event(status=1)], "[1].status"),
         ([], "body"),
         ([event()] * 101, "body"),
         ("opened", "body"),
@@ -92,3 +107,63 @@ def test_bad_events_are_named_and_none_is_kept(mobile: Api, body: object, field:
     assert response.status_code == 400
     assert field in [error["field"] for error in response.json()["errors"]]
     assert InteractionEvent.objects.count() == 0
+
+
+def test_in_an_array_a_bad_event_costs_only_itself(mobile: Api) -> None:
+    mobile.launch()
+    other = str(uuid.uuid4())
+    answer = mobile.post("events", [event(), event(status=1), "nonsense", event(), event(tracking_id=other)])
+    assert results(answer) == ["accepted", "error", "error", "duplicate", "accepted"]
+    assert answer.json()["results"][1]["errors"] == [{"field": "status", "detail": '"1" is not a valid choice.'}]
+    assert InteractionEvent.objects.count() == 2
+
+
+def test_two_phones_may_number_their_messages_alike(mobile: Api) -> None:
+    mobile.launch()
+    mobile.launch(installation_id="phone-2", token="token-2")
+    for name in ("phone-1", "phone-2"):
+        body = event(installation_id=name, message_id="1", tracking_id=str(uuid.uuid4()))
+        secret = {"Installation-Secret": mobile.secrets[name]}
+        assert results(mobile.client.post("/api/v1/events", body, format="json", headers=secret)) == ["accepted"]
+    assert InteractionEvent.objects.count() == 2
+
+
+def test_an_event_from_the_future_happened_now(mobile: Api) -> None:
+    mobile.launch()
+    assert results(mobile.post("events", event(occurred_at="2999-01-01T00:00:00Z"))) == ["accepted"]
+    row = InteractionEvent.objects.get()
+    assert row.state == "ready"
+    assert timezone.now() - row.occurred_at < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("long_ago", ["0001-01-01T00:00:00+04:12", "2026-01-01T00:00:00Z"])
+def test_an_event_of_long_ago_is_kept_and_not_relayed(mobile: Api, long_ago: str) -> None:
+    mobile.launch()
+    assert results(mobile.post("events", event(occurred_at=long_ago))) == ["accepted"]
+    row = InteractionEvent.objects.get()
+    assert (row.state, row.reason) == ("not_relayed", "too_old")
+
+
+def test_an_event_of_a_secured_installation_needs_its_secret(secured: Api) -> None:
+    secured.launch()
+    for secret in ("", "thub_ins_wrong"):
+        headers = {"Installation-Secret": secret} if secret else {}
+        answer = secured.client.post("/api/v1/events", [event(), event()], format="json", headers=headers)
+        assert results(answer) == ["error", "error"]
+        assert answer.json()["results"][0]["errors"][0]["field"] == "installation_id"
+        assert secured.client.post("/api/v1/events", event(), format="json", headers=headers).status_code == 400
+    assert not InteractionEvent.objects.exists()
+    headers = {"Installation-Secret": secured.secrets["phone-1"]}
+    answer = secured.client.post("/api/v1/events", event(), format="json", headers=headers)
+    assert results(answer) == ["accepted"]
+
+
+def test_who_has_the_push_token_needs_no_secret(secured: Api) -> None:
+    secured.launch()
+    body = {"token": "token-1", "tracking_id": TRACKING, "status": "opened"}
+    assert results(secured.client.post("/api/v1/events", body, format="json")) == ["accepted"]
+
+
+def test_a_server_needs_no_secret(secured: Api, server: Api) -> None:
+    secured.launch()
+    assert results(server.post("events", event())) == ["accepted"]

@@ -16,6 +16,10 @@ DEEP = 100_000
         (b'{"a":' * DEEP, 400),
         (b"\xff\xfe", 400),
         (b"NaN", 400),
+        (b'{"sequence": Infinity}', 400),
+        (b'{"platform": "ios", "platform": "android"}', 400),
+        (b'{"sequence": ' + b"9" * 5000 + b"}", 400),
+        (b"[" * 17 + b"]" * 17, 400),
         (b"", 400),
         (b" " * (1024 * 1024 + 1), 413),
         (json.dumps({"platform": "\ud800"}).encode(), 400),
@@ -47,3 +51,63 @@ def test_what_can_be_no_installation_id_is_not_found(server: Api, name: str) -> 
     assert server.get(f"devices/{name}").status_code == 404
     assert server.delete(f"devices/{name}").status_code == 404
     assert server.post(f"devices/{name}/sign-out").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "kind"),
+    [
+        ("get", "/api/", 404, "not-found"),
+        ("get", "/api/v1/nothing", 404, "not-found"),
+        ("post", "/api/v2/devices", 404, "not-found"),
+        ("put", "/api/v1/devices", 405, "method-not-allowed"),
+        ("options", "/api/v1/devices", 405, "method-not-allowed"),
+    ],
+)
+def test_where_nothing_is_the_answer_is_a_problem_too(
+    server: Api, method: str, path: str, status: int, kind: str
+) -> None:
+    answer = getattr(server.client, method)(path)
+    assert (answer.status_code, answer["content-type"]) == (status, "application/problem+json")
+    assert answer.json()["type"] == f"urn:tokenhub:problem:{kind}"
+
+
+def test_other_bodies_and_answers_than_json_are_refused_with_a_problem(server: Api) -> None:
+    form = server.client.post("/api/v1/devices", {"a": 1}, format="multipart")
+    assert (form.status_code, form.json()["type"]) == (415, "urn:tokenhub:problem:unsupported-media-type")
+    xml = server.client.get("/api/v1/devices/a", HTTP_ACCEPT="text/xml")
+    assert (xml.status_code, xml.json()["type"]) == (406, "urn:tokenhub:problem:not-acceptable")
+
+
+def test_a_mistake_of_ours_is_a_problem_that_tells_nothing(
+    server: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("the token is hunter2")
+
+    monkeypatch.setattr("registry.api.views.record_launch", broken)
+    server.client.raise_request_exception = False
+    answer = server.launch(token="hunter3")
+    assert (answer.status_code, answer["content-type"]) == (500, "application/problem+json")
+    assert answer.json()["type"] == "urn:tokenhub:problem:internal-error"
+    assert "hunter" not in answer.content.decode()
+    assert "hunter3" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("platform", "token", "said"),
+    [
+        ("android", "dQw4w9WgXcQ_-abcdefghi", "is a Firebase installation id."),
+        ("android", "ab" * 32, "looks like an APNs token, which is one of platform 'ios'."),
+        ("android", "a b", "is not an FCM token (1 to 300 characters, no blanks)."),
+        ("android", "x" * 301, "is not an FCM token (1 to 300 characters, no blanks)."),
+        ("ios", "dQw4w9WgXcQ_-abcdefghi", "It is a Firebase installation id."),
+        ("ios", "dQw4w9WgXcQ_-abcdefghi:APA91b" + "x" * 134, "It is Firebase's own token (FCM)"),
+        ("ios", "a" * 65, "is not a raw APNs token (hex, at most 64 characters)."),
+        ("ios", "xyz", "is not a raw APNs token (hex, at most 64 characters)."),
+    ],
+)
+def test_what_is_no_token_of_the_platform_is_explained(server: Api, platform: str, token: str, said: str) -> None:
+    answer = server.launch(platform=platform, token=token)
+    assert answer.status_code == 400
+    assert said in answer.json()["errors"][0]["detail"]
+    assert token not in answer.content.decode()

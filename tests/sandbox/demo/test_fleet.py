@@ -32,7 +32,7 @@ class Ingest:
         if request.method == "GET":
             return httpx2.Response(200, json={"registration": {"state": "registered"}})
         if path == "events":
-            return httpx2.Response(202, json={"accepted": 1})
+            return httpx2.Response(202, json={"results": [{"result": "accepted"}]})
         name = body["installation_id"] if path == "devices" else path.split("/")[1]
         if key == "mobile" and path != "events":
             if request.headers.get("installation-secret") == self.secrets.get(name, "none"):
@@ -125,7 +125,8 @@ def test_a_repeated_launch_that_changes_something_is_a_surprise() -> None:
         return httpx2.Response(200, json={"result": "updated", "registration": {"state": "registered"}})
 
     def answers(request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(202) if request.url.path.endswith("events") else changing(request)
+        events = httpx2.Response(202, json={"results": []})
+        return events if request.url.path.endswith("events") else changing(request)
 
     fleet, _, _ = asyncio.run(live(answers, 1))
     assert "a repeated launch was updated" in fleet.progress.surprises[0]
