@@ -85,11 +85,20 @@ def gate(
 
 
 def rest(subject: Subject, error: RemoteError) -> None:
-    """Note a failed call: pause at once, or count where there was no answer."""
+    """Note a failed call: pause at once, or count where there was no answer.
+
+    Not of a connection that was replaced meanwhile: it says nothing of the present one.
+    """
+    if isinstance(subject, MobileApp) and not _is_present(subject):
+        return
     pause = in_transaction(lambda: _note(subject, error))
     if pause and (pause.reason != PauseReason.UNAVAILABLE or pause.failures >= settings.TOKENHUB_CIRCUIT_FAILURES):
         wait = (pause.until - clock.now()).total_seconds()
         logger.warning("%s paused for %.0f s: %s (%s)", subject, wait, pause.get_reason_display(), error)
+
+
+def _is_present(app: MobileApp) -> bool:
+    return MobileApp.objects.filter(pk=app.pk, connection_no=app.connection_no).exists()
 
 
 def _note(subject: Subject, error: RemoteError) -> Pause | None:

@@ -4,6 +4,7 @@ import secrets
 
 from registry.crypto import sha256
 from registry.models import ApiKey, MobileApp
+from registry.services.connections import refuse_replaced
 from registry.services.errors import InvalidInput
 from registry.states import KeyKind
 
@@ -15,6 +16,7 @@ def create_key(*, app: MobileApp, kind: str) -> str:
     """Make a key of `kind` for `app` and return it: this is the only time it can be seen. Raises InvalidInput."""
     if kind not in KeyKind.values:
         raise InvalidInput("kind", f"{kind!r} is not among: {', '.join(KeyKind.values)}.")
+    refuse_replaced(app)
     # 256 random bits: a fast hash protects them as well as a slow one, and is looked up on every request.
     key = PREFIXES[KeyKind(kind)] + secrets.token_urlsafe(32)
     ApiKey.objects.create(app=app, kind=kind, hint=key[:13], key_hash=sha256(key))
