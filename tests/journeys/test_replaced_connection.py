@@ -139,6 +139,16 @@ def test_a_registration_that_is_in_the_air_is_settled_and_cleaned_up_where_it_wa
     assert (held(world, old_id(world)), held(world, new)) == (set(), {(anna, "token-1")})
 
 
+def test_nothing_more_is_registered_under_the_old_connection(world: World) -> None:
+    world.contact(emailaddress1="anna@example.com")
+    world.server.launch(user=ANNA)
+    tasks.STEPS["map"]()
+    tasks.STEPS["plan"]()
+    replaced(world)
+    tasks.STEPS["push"]()
+    assert world.microsoft.calls("register_batch") == []
+
+
 def test_what_is_in_the_air_keeps_its_lease(world: World) -> None:
     world.contact(emailaddress1="anna@example.com")
     world.server.launch(user=ANNA)

@@ -11,7 +11,7 @@ TABLE = [
         "registry/services/connections.py",
         old="SET app_id = %(old)s, desired = false,",
         new="SET app_id = %(old)s,",
-        tests=(f"{_REPLACED}::test_everything_ends_registered_under_the_new_connection_and_cleaned_up_under_the_old",),
+        tests=(f"{_REPLACED}::test_nothing_more_is_registered_under_the_old_connection",),
     ),
     Mutation(
         "What is in the air keeps its lease where it moves to",
