@@ -35,7 +35,7 @@ def valkey() -> "redis.Redis":
 
 
 def bucket(app: MobileApp) -> Bucket:
-    return Bucket(valkey(), app.pk, app.requests_per_second)
+    return Bucket(valkey(), app.pk, app.requests_per_second, settings.TOKENHUB_BURST_SECONDS)
 
 
 @cache

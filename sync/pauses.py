@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 Subject = MobileApp | DataverseEnvironment
 FOR_CREDENTIALS = (PauseReason.CREDENTIALS, PauseReason.CONFIGURATION)
-SLOWEST_PROBE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ def _note_losses(environment: DataverseEnvironment, detail: str) -> None:
 def probe_after(failures: int) -> timedelta:
     """How long to rest after the `failures`-th failure in a row, before one request probes."""
     wait: timedelta = settings.TOKENHUB_PROBE * 2 ** min(failures - 1, 10)
-    return min(wait, SLOWEST_PROBE)
+    return min(wait, settings.TOKENHUB_SLOWEST_PROBE)
 
 
 def is_for_losses(pause: Pause) -> bool:

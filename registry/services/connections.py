@@ -100,7 +100,12 @@ def abandon_connection(app: MobileApp, note: str, by: str) -> tuple[int, int]:
 
 
 def connections_of(app: MobileApp) -> list[int]:
-    """The ids of all rows that what concerns the app's users may stand under: itself, and its replaced connections."""
+    """The ids of all rows that what concerns the app's users may stand under: itself, and its replaced connections.
+
+    Good until the transaction ends: a replacement that is under way is waited for, and the next one waits.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM registry_mobileapp WHERE id = %s FOR SHARE", [app.pk])
     return [app.pk, *ReplacedConnection.objects.filter(replaced_by=app).values_list("pk", flat=True)]
 
 

@@ -300,6 +300,15 @@ def test_one_that_waited_before_goes_on_waiting(world: World) -> None:
     assert held(world, old_id(world)) == set()
 
 
+def test_an_erasure_while_the_rows_move_waits_for_where_they_go(world: World) -> None:
+    registered(world)
+    silent(world)
+    with uncommitted(lambda: replace_connection(world.app, api_token=API_TOKEN, mobile_app_id=str(uuid.uuid4()))):
+        run("erase_user", "--app", "shop", "--user", "anna")
+    moved = Registration.objects.get()
+    assert (moved.app.slug, moved.erasure) == ("shop~1", Erasure.objects.get())
+
+
 def test_an_erasure_deletes_what_its_phone_reported_before_the_replacement(world: World) -> None:
     registered(world)
     world.microsoft.add_fault("event", times=None, status=500)

@@ -112,6 +112,13 @@ TABLE = [
         tests=(f"{_REPLACED}::test_an_erasure_meanwhile_waits_for_the_old_connection_too",),
     ),
     Mutation(
+        "It looks for what it waits for when nothing moves",
+        "registry/services/connections.py",
+        old='cursor.execute("SELECT FROM registry_mobileapp WHERE id = %s FOR SHARE", [app.pk])',
+        new="pass",
+        tests=(f"{_REPLACED}::test_an_erasure_while_the_rows_move_waits_for_where_they_go",),
+    ),
+    Mutation(
         "It deletes the events that go there",
         "registry/services/erasure.py",
         old="| unknown, app__in=connections_of(app))",
