@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from registry import models
 from registry.crypto import sha256
 from registry.services.apps import identity_warnings
+from registry.services.connections import left_under
 from registry.services.erasure import force_erasure
 from registry.services.errors import InvalidInput
 from registry.services.keys import create_key, revoke_key
@@ -47,7 +48,10 @@ class MobileAppAdmin(admin.ModelAdmin[models.MobileApp]):
     list_display = ("slug", "name", "endpoint", "dataverse", "identity")
     exclude = ("api_token", "batch_cleanup")
     # What was registered under the old ones could not be cleaned up any more.
-    readonly_fields = ("org_id", "mobile_app_id", "endpoint")
+    readonly_fields = ("org_id", "mobile_app_id", "endpoint")  # manage.py replace_connection
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).filter(replaced_by=None)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # manage.py create_app asks for the ApiToken and checks the host
@@ -56,6 +60,23 @@ class MobileAppAdmin(admin.ModelAdmin[models.MobileApp]):
         for slug, text in identity_warnings().items():
             messages.warning(request, f"App {slug}: {text}")
         return super().changelist_view(request, extra_context)
+
+
+@admin.register(models.ReplacedConnection)
+class ReplacedConnectionAdmin(ReadOnlyAdmin):
+    """Made by manage.py replace_connection, given up with abandon_connection."""
+
+    list_display = ("slug", "replaced_by", "endpoint", "replaced_at", "left", "over_at", "written_off")
+    list_select_related = ("replaced_by",)
+    fields = (
+        *("slug", "replaced_by", "org_id", "mobile_app_id", "endpoint", "replaced_at"),
+        *("left", "over_at", "written_off", "note"),
+    )
+    readonly_fields = fields
+
+    @admin.display(description="still to be retired")
+    def left(self, app: models.ReplacedConnection) -> str:
+        return "{} registrations, {} events".format(*left_under(app))
 
 
 @admin.register(models.TokenIssuer)

@@ -131,6 +131,7 @@ class NotRelayedReason(TextChoices):
     NO_CONSENT = "no_tracking_consent", "the user has not consented to tracking"
     UNKNOWN_DEVICE = "unknown_device", "no device with this installation id or token is known"
     TOO_OLD = "too_old", "it happened too long ago: CI-J would take it for one of today"
+    ABANDONED = "abandoned", "its connection to Customer Insights - Journeys was replaced, and is gone for good"
 
 
 class PauseReason(TextChoices):

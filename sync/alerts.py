@@ -58,6 +58,12 @@ _MEND = {
 }
 
 
+_GONE = (
+    " This connection was replaced: where its Customer Insights - Journeys is gone for good, give up what is left "
+    "there with manage.py abandon_connection --app {} --note TEXT."
+)
+
+
 def open_alerts() -> list[Alert]:
     """Everything that needs a person now, the oldest first."""
     now = clock.now()
@@ -70,12 +76,13 @@ def _paused(pauses: list[Pause]) -> Iterator[Alert]:
     for pause in pauses:
         detail = f" [{pause.detail}]" if pause.detail else ""
         platform = f" ({pause.platform})" if pause.platform else ""
+        gone = _GONE.format(pause.app.slug) if pause.app and pause.app.replaced_by_id else ""
         yield Alert(
             Kind.PAUSED,
             f"{subject_of(pause)}{platform}",
             pause.created_at,
             f"{pause.get_reason_display()}{detail}; next probe {pause.until.isoformat(timespec='seconds')}.",
-            _MEND.get(PauseReason(pause.reason), ""),
+            _MEND.get(PauseReason(pause.reason), "") + gone,
         )
 
 

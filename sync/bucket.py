@@ -11,8 +11,6 @@ import redis
 
 logger = logging.getLogger(__name__)
 
-BURST = 10.0  # seconds whose calls may be made at once: as long as a sweep may be away
-
 _USE = """
 local now = redis.call('TIME')
 now = now[1] + now[2] / 1000000
@@ -26,16 +24,17 @@ return string.format('%.6f', used_until - now)
 
 
 class Bucket:
-    """The bucket of one app at `rate` calls a second."""
+    """The bucket of one app at `rate` calls a second; `burst`: seconds whose calls may be made at once."""
 
-    def __init__(self, valkey: "redis.Redis", app_id: int, rate: float) -> None:
+    def __init__(self, valkey: "redis.Redis", app_id: int, rate: float, burst: float) -> None:
         self._script = valkey.register_script(_USE)
         self._key = f"tokenhub:bucket:{app_id}"
         self._interval = 1 / rate
+        self._burst = burst
 
     def is_empty(self) -> bool:
         """Whether no call may be made now."""
-        return self._used(0.0) > BURST - self._interval
+        return self._used(0.0) > self._burst - self._interval
 
     def use(self) -> None:
         """Count one call. May go below empty, where one batch turns out to need several calls."""

@@ -29,7 +29,7 @@ def http() -> Http:
 
 
 def bucket(app: MobileApp) -> Bucket:
-    return Bucket(valkey(), app.pk, app.requests_per_second)
+    return Bucket(valkey(), app.pk, app.requests_per_second, settings.TOKENHUB_BURST_SECONDS)
 
 
 @cache

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Min, QuerySet
 from django.db.models.functions import Now
 
@@ -27,12 +27,18 @@ IDLE = {RegistrationState.REGISTERED, RegistrationState.FAILED, RegistrationStat
 Change = Mapping[str, Any]
 Decide = Callable[[Registration, datetime], Change]
 
+# Of an app whose connection is being replaced, or was since the app was read, nothing is claimed: what moves to the old
+# connection is claimed there, and what is new is not for it.
 _CLAIM = """
+WITH present AS MATERIALIZED (
+    SELECT id FROM registry_mobileapp WHERE id = %(app)s AND connection_no = %(connection)s FOR SHARE SKIP LOCKED
+)
 UPDATE registry_registration
 SET due_at = now() + %(lease)s, in_flight = true, claim_no = claim_no + 1, {set}
 WHERE id IN (
     SELECT r.id FROM registry_registration r
-    WHERE r.app_id = %(app)s AND r.step = %(step)s AND r.due_at <= now() AND r.platform = ANY(%(platforms)s) {where}
+    WHERE r.app_id = %(app)s AND EXISTS (SELECT FROM present)
+        AND r.step = %(step)s AND r.due_at <= now() AND r.platform = ANY(%(platforms)s) {where}
     ORDER BY {{order}} LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 )
@@ -45,10 +51,28 @@ _CLAIMS = {
         " sent_at = now(), request_id = NULL,"
         " cleaned_at = NULL, unanswered_until = greatest(unanswered_until, undecided_until),"
         " undecided_until = now() + %(pending_limit)s",
+        # OFFSET 0: PostgreSQL looks at the index row by row, however few rows it believes that there are.
         # Invariant 3: nobody is registered with a token that CI-J may hold for somebody else.
         where="""AND NOT EXISTS (
             SELECT FROM registry_registration o
-            WHERE o.app_id = r.app_id AND o.token_hash = r.token_hash AND o.maybe_held AND o.id <> r.id
+            WHERE o.app_id = r.app_id AND o.token_hash = r.token_hash AND o.maybe_held AND o.id <> r.id OFFSET 0
+        )
+        -- Nor under a connection that was replaced: the phone would get the former user's messages by way of it.
+        AND NOT EXISTS (
+            SELECT FROM registry_mobileapp p JOIN registry_registration o ON o.app_id = p.id
+            WHERE p.replaced_by_id = r.app_id AND o.token_hash = r.token_hash AND o.maybe_held
+                AND o.dataverse_id <> r.dataverse_id
+            OFFSET 0
+        )
+        -- The same app of CI-J at another endpoint, or left and come back to: its cleanup would be of this very triple.
+        AND NOT EXISTS (
+            SELECT FROM registry_mobileapp a
+            JOIN registry_mobileapp p
+                ON p.replaced_by_id = a.id AND p.org_id = a.org_id AND p.mobile_app_id = a.mobile_app_id
+            JOIN registry_registration o ON o.app_id = p.id
+            WHERE a.id = r.app_id AND o.token_hash = r.token_hash AND o.dataverse_id = r.dataverse_id
+                AND (o.maybe_held OR o.due_at IS NOT NULL OR o.cleanup_echo_until > now())
+            OFFSET 0
         )""",
     ),
     Step.CONFIRM: _CLAIM.format(set="state = 'sent'", where=""),
@@ -88,6 +112,7 @@ def claim(app: MobileApp, step: Step, limit: int = BATCH, platforms: Sequence[st
     ends = time.monotonic() + settings.TOKENHUB_LEASE.total_seconds()
     parameters = {
         "app": app.pk,
+        "connection": app.connection_no,
         "step": step.value,
         "limit": limit,
         "platforms": list(platforms),
@@ -97,6 +122,10 @@ def claim(app: MobileApp, step: Step, limit: int = BATCH, platforms: Sequence[st
     }
     try:
         with transaction.atomic():
+            with connection.cursor() as cursor:
+                # By the index, in its order. Where a million rows came faster than statistics PostgreSQL takes them for
+                # few, and would sort all of them for a hundred.
+                cursor.execute("SET LOCAL enable_sort = off")
             rows = list(Registration.objects.raw((PROBE if limit == 1 else CLAIM)[step], parameters))
     except IntegrityError:
         # The constraint of one holder a token spoke where two claims crossed: the next sweep sees the winner.

@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 Subject = MobileApp | DataverseEnvironment
 FOR_CREDENTIALS = (PauseReason.CREDENTIALS, PauseReason.CONFIGURATION)
-SLOWEST_PROBE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -85,11 +84,20 @@ def gate(
 
 
 def rest(subject: Subject, error: RemoteError) -> None:
-    """Note a failed call: pause at once, or count where there was no answer."""
+    """Note a failed call: pause at once, or count where there was no answer.
+
+    Not of a connection that was replaced meanwhile: it says nothing of the present one.
+    """
+    if isinstance(subject, MobileApp) and not _is_present(subject):
+        return
     pause = in_transaction(lambda: _note(subject, error))
     if pause and (pause.reason != PauseReason.UNAVAILABLE or pause.failures >= settings.TOKENHUB_CIRCUIT_FAILURES):
         wait = (pause.until - clock.now()).total_seconds()
         logger.warning("%s paused for %.0f s: %s (%s)", subject, wait, pause.get_reason_display(), error)
+
+
+def _is_present(app: MobileApp) -> bool:
+    return MobileApp.objects.filter(pk=app.pk, connection_no=app.connection_no).exists()
 
 
 def _note(subject: Subject, error: RemoteError) -> Pause | None:
@@ -130,7 +138,7 @@ def _note_losses(environment: DataverseEnvironment, detail: str) -> None:
 def probe_after(failures: int) -> timedelta:
     """How long to rest after the `failures`-th failure in a row, before one request probes."""
     wait: timedelta = settings.TOKENHUB_PROBE * 2 ** min(failures - 1, 10)
-    return min(wait, SLOWEST_PROBE)
+    return min(wait, settings.TOKENHUB_SLOWEST_PROBE)
 
 
 def is_for_losses(pause: Pause) -> bool:

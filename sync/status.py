@@ -8,7 +8,21 @@ from django.db.models import Count, Min, Q, QuerySet
 
 from registry.models import DataverseMapping, Device, InteractionEvent, MobileApp, Pause, Registration
 from registry.services import clock
+from registry.services.connections import left_under
 from registry.states import EventState, MappingState, PauseReason, RegistrationState, Step
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """How far a replaced connection is retired. `over_at`: since when nothing is left."""
+
+    by: str
+    replaced_at: datetime | None
+    registrations_left: int
+    events_left: int
+    over_at: datetime | None
+    written_off: int
+    note: str
 
 
 @dataclass(frozen=True)
@@ -23,6 +37,7 @@ class AppStatus:
     events: dict[str, int]
     oldest_due: dict[str, float | None]
     pauses: list[dict[str, str]]
+    replaced: Replacement | None
 
 
 def app_status(app: MobileApp) -> AppStatus:
@@ -40,7 +55,15 @@ def app_status(app: MobileApp) -> AppStatus:
         events=_counts(events, EventState.values),
         oldest_due=oldest_due(app, now),
         pauses=[_pause(pause) for pause in open_pauses(app)],
+        replaced=_replacement(app),
     )
+
+
+def _replacement(app: MobileApp) -> Replacement | None:
+    if app.replaced_by is None:
+        return None
+    left = left_under(app)
+    return Replacement(app.replaced_by.slug, app.replaced_at, *left, app.over_at, app.written_off, app.note)
 
 
 def oldest_due(app: MobileApp, now: datetime) -> dict[str, float | None]:

@@ -31,6 +31,7 @@ from sync.steps import (
     push,
     recheck,
     relay,
+    replace,
     signing_keys,
 )
 
@@ -149,6 +150,7 @@ STEPS: dict[str, Callable[[], int]] = {
     "confirm": _each_app(confirm.run_batch),
     "cleanup": _each_app(cleanup.run_batch),
     "relay": _each_app(relay.run_batch),
+    "replace": replace.run_batch,
     "erase": erase.run_batch,
     "signing_keys": signing_keys.run_batch,
     "hygiene": hygiene.run_batch,
@@ -163,6 +165,7 @@ FOLLOWERS: dict[str, tuple[str, ...]] = {
     "confirm": ("cleanup", "push"),
     "cleanup": ("push", "confirm", "erase"),
     "relay": (),
+    "replace": ("plan",),
     "erase": (),
     "signing_keys": (),
     "hygiene": ("plan",),
@@ -177,6 +180,7 @@ DUE: dict[str, Callable[[], Any]] = {
     "confirm": lambda: next_due(Registration.objects.filter(step=Step.CONFIRM)),
     "cleanup": lambda: next_due(Registration.objects.filter(step=Step.CLEANUP)),
     "relay": lambda: next_due(InteractionEvent.objects.all()),
+    "replace": replace.next_due,
     "hygiene": lambda: None,
     "signing_keys": signing_keys.next_due,
     "erase": lambda: next_due(Erasure.objects.filter(state=ErasureState.WAITING)),

@@ -7,15 +7,14 @@ Each takes the row as it stands now (freshly locked) and returns the fields to w
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
+
 from registry.models import Registration
 from registry.states import RegistrationState
 from sync.clients.cij import Outcome, Status
 from sync.policy import Reason, decide, reason_of
 
 Change = dict[str, Any]
-
-FIRST_POLL = timedelta(seconds=1)
-SLOWEST_POLL = timedelta(minutes=15)
 
 
 def accepted(row: Registration, request_id: Any, now: datetime) -> Change:
@@ -25,7 +24,7 @@ def accepted(row: Registration, request_id: Any, now: datetime) -> Change:
         "request_id": request_id,
         "reason": "",
         "detail": "",
-        "due_at": now + FIRST_POLL,
+        "due_at": now + settings.TOKENHUB_FIRST_POLL,
     }
 
 
@@ -141,7 +140,7 @@ def still_pending(row: Registration, now: datetime, patience: timedelta) -> Chan
     if row.undecided_until is not None and now >= row.undecided_until:
         return _without_outcome(row, now)
     sent_at = row.sent_at or now
-    poll = now + min(max((now - sent_at) / 2, FIRST_POLL), SLOWEST_POLL)
+    poll = now + min(max((now - sent_at) / 2, settings.TOKENHUB_FIRST_POLL), settings.TOKENHUB_SLOWEST_POLL)
     if row.cleaned_at is None and not row.desired:
         poll = min(poll, row.desired_changed_at + patience)
     return {"due_at": poll}
@@ -170,7 +169,7 @@ def settled(row: Registration, now: datetime) -> Change:
     """A cleanup's settling time is over: the token is free."""
     base: Change = {"maybe_held": False, "registered_at": None, "reason": ""}
     if row.request_id is not None:  # cleaned up early: its registration may still come to pass
-        return base | {"state": RegistrationState.SENT, "due_at": now + FIRST_POLL}
+        return base | {"state": RegistrationState.SENT, "due_at": now + settings.TOKENHUB_FIRST_POLL}
     base |= {"undecided_until": None}
     if row.desired:
         return base | {"state": RegistrationState.READY, "cleaned_at": None, "due_at": now}

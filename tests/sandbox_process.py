@@ -19,7 +19,7 @@ from registry.services.apps import create_app, create_dataverse
 from registry.services.keys import create_key
 from registry.states import Identity
 from sandbox.admin_client import SandboxAdmin
-from sync import connect, tasks, transitions
+from sync import connect, tasks
 from tests.conftest import Api
 
 API_TOKEN = "the-api-token-of-the-test"
@@ -92,7 +92,7 @@ def world(
     settings.TOKENHUB_CLEANUP_SETTLING = timedelta(seconds=0.3)
     settings.TOKENHUB_HANDOVER_PATIENCE = timedelta(seconds=1)
     monkeypatch.setenv("SSL_CERT_FILE", sandbox.ca_file)
-    monkeypatch.setattr(transitions, "FIRST_POLL", timedelta(seconds=0.2))
+    settings.TOKENHUB_FIRST_POLL = timedelta(seconds=0.2)
     connect.http.cache_clear()
     connect.credentials.cache_clear()
     credentials = json.loads((Path(sandbox.ca_file).parent / "sandbox.json").read_text())

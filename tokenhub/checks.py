@@ -57,6 +57,19 @@ def leases(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
         )
 
 
+@register()
+def delays(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    """Nothing would ever be called, or looked up again."""
+    if settings.TOKENHUB_BURST_SECONDS < 1:
+        yield Error(
+            "TOKENHUB_BURST_SECONDS is less than 1: an app that may make one call a second could make none.",
+            hint="Leave it at 10, as long as a sweep may be away.",
+            id="tokenhub.E010",
+        )
+    if not settings.TOKENHUB_LOOK_AGAIN:
+        yield Error("TOKENHUB_LOOK_AGAIN_SECONDS is empty.", hint="Give at least one delay.", id="tokenhub.E011")
+
+
 @register(deploy=True)
 def debug_off(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
     """DEBUG shows settings and request bodies to whoever causes an error."""

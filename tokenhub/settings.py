@@ -244,6 +244,8 @@ TOKENHUB_CALL_DEADLINE = timedelta(seconds=env.int("TOKENHUB_CALL_DEADLINE_SECON
 TOKENHUB_CLEANUP_SETTLING = timedelta(seconds=env.float("TOKENHUB_CLEANUP_SETTLING_SECONDS", 5.0))
 TOKENHUB_CLEANUP_ECHO = timedelta(seconds=env.float("TOKENHUB_CLEANUP_ECHO_SECONDS", 60.0))
 TOKENHUB_HANDOVER_PATIENCE = timedelta(seconds=env.float("TOKENHUB_HANDOVER_PATIENCE_SECONDS", 30.0))
+TOKENHUB_FIRST_POLL = timedelta(seconds=env.float("TOKENHUB_FIRST_POLL_SECONDS", 1.0))
+TOKENHUB_SLOWEST_POLL = timedelta(minutes=env.float("TOKENHUB_SLOWEST_POLL_MINUTES", 15.0))
 TOKENHUB_PENDING_LIMIT = timedelta(hours=env.float("TOKENHUB_PENDING_LIMIT_HOURS", 24.0))
 TOKENHUB_PENDING_ROUNDS = env.int("TOKENHUB_PENDING_ROUNDS", 3)
 TOKENHUB_LONE_REFUSALS = env.int("TOKENHUB_LONE_REFUSALS", 6)
@@ -251,12 +253,20 @@ TOKENHUB_RETRY_SLOW_AFTER = timedelta(minutes=env.float("TOKENHUB_RETRY_SLOW_AFT
 TOKENHUB_RETRY_SLOW = timedelta(minutes=env.float("TOKENHUB_RETRY_SLOW_MINUTES", 15.0))
 TOKENHUB_CIRCUIT_FAILURES = env.int("TOKENHUB_CIRCUIT_FAILURES", 10)
 TOKENHUB_PROBE = timedelta(seconds=env.float("TOKENHUB_PROBE_SECONDS", 15.0))
+TOKENHUB_SLOWEST_PROBE = timedelta(minutes=env.float("TOKENHUB_SLOWEST_PROBE_MINUTES", 15.0))
+# As long as a sweep may be away.
+TOKENHUB_BURST_SECONDS = env.float("TOKENHUB_BURST_SECONDS", 10.0)
 TOKENHUB_DRY_RUN_WAVE = env.int("TOKENHUB_DRY_RUN_WAVE", 20)
 TOKENHUB_RECONFIRM_AFTER = timedelta(days=env.float("TOKENHUB_RECONFIRM_DAYS", 30.0))
 TOKENHUB_SHARED_RETURNS = env.int("TOKENHUB_SHARED_RETURNS", 3)
 TOKENHUB_SHARED_WINDOW = timedelta(days=env.float("TOKENHUB_SHARED_WINDOW_DAYS", 7.0))
 TOKENHUB_SHARED_HOLD = timedelta(hours=env.float("TOKENHUB_SHARED_HOLD_HOURS", 24.0))
 TOKENHUB_ROLLING_CHECK = timedelta(hours=env.float("TOKENHUB_ROLLING_CHECK_HOURS", 24.0))
+# Between the look-ups of a user who is not found; the last one is repeated.
+TOKENHUB_LOOK_AGAIN = [
+    timedelta(seconds=seconds)
+    for seconds in env.list("TOKENHUB_LOOK_AGAIN_SECONDS", cast=float, default=[30, 120, 600, 3600, 21600, 86400])
+]
 TOKENHUB_MAPPING_RECHECK = timedelta(hours=env.float("TOKENHUB_MAPPING_RECHECK_HOURS", 24.0))
 TOKENHUB_CHANGES_PERIOD = timedelta(minutes=env.float("TOKENHUB_CHANGES_MINUTES", 10.0))
 # A re-check that would lose so many mappings at once changes nothing and pauses the environment.

@@ -1,6 +1,6 @@
 """Every table of tokenhub."""
 
-from registry.models.apps import ApiKey, DataverseEnvironment, MobileApp, Pause, TokenIssuer
+from registry.models.apps import ApiKey, DataverseEnvironment, MobileApp, Pause, ReplacedConnection, TokenIssuer
 from registry.models.devices import Device, MobileUser
 from registry.models.erasures import Erasure
 from registry.models.events import InteractionEvent
@@ -19,6 +19,7 @@ __all__ = [
     "MobileUser",
     "Pause",
     "Registration",
+    "ReplacedConnection",
     "RollingCheck",
     "TokenIssuer",
 ]

@@ -1,5 +1,7 @@
 """Mobile apps, the Dataverse environments behind them, their keys and their pauses."""
 
+from typing import ClassVar
+
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
@@ -84,12 +86,52 @@ class MobileApp(models.Model):
     batch_cleanup = models.BooleanField(default=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
+    # Grows where org, mobile app id or endpoint are replaced: nobody claims for a connection that they read before.
+    connection_no = models.BigIntegerField(default=1, db_default=1, editable=False)
+    # Only of a row that keeps a replaced connection until all that it knows of is retired (ReplacedConnection).
+    replaced_by = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, editable=False, related_name="replaced_connections"
+    )
+    replaced_at = models.DateTimeField(null=True, blank=True, editable=False)
+    marked_to = models.BigIntegerField(
+        null=True, blank=True, editable=False, help_text="Devices up to this id were marked to be registered anew"
+    )
+    over_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="When nothing was left under it")
+    written_off = models.PositiveIntegerField(
+        default=0, db_default=0, editable=False, help_text="Registrations that it may still hold: it was abandoned"
+    )
+    note = models.TextField(blank=True, default="", db_default="", editable=False, help_text="Why, and by whom")
+
     class Meta:
         verbose_name = "mobile app"
-        constraints = [models.UniqueConstraint(fields=["org_id", "mobile_app_id"], name="mobileapp_org_app_unique")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["org_id", "mobile_app_id"],
+                name="mobileapp_org_app_unique",
+                condition=Q(replaced_by__isnull=True),
+            )
+        ]
 
     def __str__(self) -> str:
         return self.slug
+
+
+class _ReplacedConnections(models.Manager["ReplacedConnection"]):
+    def get_queryset(self) -> models.QuerySet["ReplacedConnection"]:
+        return super().get_queryset().filter(replaced_by__isnull=False)
+
+
+class ReplacedConnection(MobileApp):
+    """A connection to CI-J that an app had before: a row of its own, which desires nothing.
+
+    What was ever registered under it points here, so that the workers clean it up there as they do for any app. The
+    app itself keeps its slug, keys, users and devices.
+    """
+
+    objects: ClassVar[models.Manager["ReplacedConnection"]] = _ReplacedConnections()
+
+    class Meta:
+        proxy = True
 
 
 def default_algorithms() -> list[str]:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models import Q
 
 from registry.models import DataverseEnvironment, MobileApp
 from registry.services.errors import InvalidInput
@@ -52,12 +53,14 @@ def create_app(
     identity: str = Identity.JWT,
 ) -> MobileApp:
     """Store a mobile app. Raises InvalidInput, also when the slug or the pair of ids is taken."""
+    org, mobile_app = guid("org_id", org_id), guid("mobile_app_id", mobile_app_id)
+    refuse_taken(org, mobile_app)
     return _save(
         MobileApp(
             slug=slug,
             name=name,
-            org_id=_guid("org_id", org_id),
-            mobile_app_id=_guid("mobile_app_id", mobile_app_id),
+            org_id=org,
+            mobile_app_id=mobile_app,
             endpoint=https_origin("endpoint", endpoint, settings.TOKENHUB_CIJ_HOST_SUFFIXES),
             api_token=api_token,
             dataverse=dataverse,
@@ -71,13 +74,14 @@ def create_app(
 def identity_warnings() -> dict[str, str]:
     """What an administrator should know of how apps' users are named: a sentence by the app's slug."""
     warnings = dict.fromkeys(
-        MobileApp.objects.filter(identity=Identity.UNVERIFIED).values_list("slug", flat=True),
+        MobileApp.objects.filter(identity=Identity.UNVERIFIED, replaced_by=None).values_list("slug", flat=True),
         "anybody with the mobile key, which lies in the app's binary, may name any user and get their messages. "
         "Identity policy 'unverified' is for trying out.",
     )
-    unproven = MobileApp.objects.filter(identity=Identity.JWT, token_issuer=None).values_list("slug", flat=True)
+    unproven = MobileApp.objects.filter(identity=Identity.JWT, token_issuer=None, replaced_by=None)
     return warnings | dict.fromkeys(
-        unproven, "no phone can name a user: say who signs their tokens with manage.py set_token_issuer."
+        unproven.values_list("slug", flat=True),
+        "no phone can name a user: say who signs their tokens with manage.py set_token_issuer.",
     )
 
 
@@ -95,7 +99,16 @@ def set_client_secret(environment: DataverseEnvironment, client_secret: str) -> 
     DataverseEnvironment.objects.filter(pk=environment.pk).update(client_secret=client_secret)
 
 
-def _guid(field: str, value: str | uuid.UUID) -> uuid.UUID:
+def refuse_taken(org_id: uuid.UUID, mobile_app_id: uuid.UUID, but_for: MobileApp | None = None) -> None:
+    """Raise InvalidInput where another app has these ids, or had them and is still retired there."""
+    same = MobileApp.objects.defer("api_token").filter(org_id=org_id, mobile_app_id=mobile_app_id, over_at=None)
+    taken = same.exclude(Q(pk=but_for.pk) | Q(replaced_by=but_for)).first() if but_for else same.first()
+    if taken is not None:
+        raise InvalidInput("mobile_app_id", f"These ids are those of {taken.slug} already.")
+
+
+def guid(field: str, value: str | uuid.UUID) -> uuid.UUID:
+    """The GUID that is spelled so. Raises InvalidInput."""
     try:
         return uuid.UUID(str(value).strip())
     except ValueError:

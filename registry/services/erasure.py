@@ -18,6 +18,7 @@ from django.utils import timezone
 from registry.crypto import sha256
 from registry.models import DataverseMapping, Device, Erasure, InteractionEvent, MobileApp, MobileUser, Registration
 from registry.ports import announce
+from registry.services.connections import connections_of
 from registry.services.errors import InvalidInput
 from registry.services.locking import in_transaction
 from registry.services.purge import is_over
@@ -81,9 +82,10 @@ def finish(erasure: Erasure, state: ErasureState) -> bool:
     Registration.objects.filter(pk__in=registrations).delete()
     Device.objects.filter(pk__in=[device.pk for device in devices]).delete()
     erasure.state, erasure.finished_at = state, now
-    erasure.devices, erasure.registrations = len(devices), len(registrations)
+    erasure.devices = len(devices)
+    erasure.registrations += len(registrations)
     erasure.events += events
-    erasure.not_cleaned_up = waiting
+    erasure.not_cleaned_up += waiting
     erasure.save()
     return True
 
@@ -127,7 +129,7 @@ def _link_registrations(erasure: Erasure, devices: Sequence[Device], record: uui
 
     Not what another user's living device desires who is the same record in Dataverse.
     """
-    rows = Registration.objects.filter(app=erasure.app)
+    rows = Registration.objects.filter(app__in=connections_of(erasure.app))
     rows.filter(device__in=devices).update(erasure=erasure)
     if record is not None:
         of_others = rows.filter(
@@ -145,7 +147,7 @@ def _delete_events(app: MobileApp, devices: Sequence[Device]) -> int:
     old = Registration.objects.filter(device__in=devices).values_list("token", flat=True)
     tokens = {*old, *(device.token for device in devices)}
     unknown = Q(device__isnull=True, token__in=tokens)
-    return InteractionEvent.objects.filter(Q(device__in=devices) | unknown, app=app).delete()[0]
+    return InteractionEvent.objects.filter(Q(device__in=devices) | unknown, app__in=connections_of(app)).delete()[0]
 
 
 def _make_nameless(device: Device, erasure: Erasure) -> None:
@@ -173,6 +175,6 @@ def _force(receipt: uuid.UUID, note: str, by: str) -> Erasure:
         raise InvalidInput("receipt", "There is no erasure of that receipt.")
     if erasure.state != ErasureState.WAITING:
         raise InvalidInput("receipt", f"That erasure is over already: {erasure.get_state_display()}.")
-    erasure.note, erasure.finished_by = note, by
+    erasure.note, erasure.finished_by = "\n".join(filter(None, [erasure.note, note])), by
     finish(erasure, ErasureState.FORCED)
     return erasure

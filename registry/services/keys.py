@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from registry.crypto import sha256
 from registry.models import ApiKey, MobileApp
+from registry.services.connections import refuse_replaced
 from registry.services.errors import InvalidInput
 from registry.states import KeyKind
 
@@ -31,6 +32,7 @@ def create_key(*, app: MobileApp, kind: str, name: str = "") -> str:
         raise InvalidInput("kind", f"{kind!r} is not among: {', '.join(KeyKind.values)}.")
     if len(name) > MAX_NAME or not name.isprintable():
         raise InvalidInput("name", f"must be one line of at most {MAX_NAME} characters.")
+    refuse_replaced(app)
     # 256 random bits: a fast hash protects them as well as a slow one, and is looked up on every request.
     key = PREFIXES[KeyKind(kind)] + secrets.token_urlsafe(32)
     ApiKey.objects.create(app=app, kind=kind, name=name, hint=key[:13], key_hash=sha256(key))

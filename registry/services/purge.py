@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from registry.models import Device, Erasure, InteractionEvent, Registration
+from registry.models import Device, Erasure, InteractionEvent, Registration, ReplacedConnection
 from registry.services.locking import in_transaction
 from registry.states import EventState, RegistrationState
 
@@ -26,6 +26,7 @@ def purge() -> int:
         events(now - settings.TOKENHUB_PURGE_EVENTS),
         devices(now - settings.TOKENHUB_PURGE_DEVICES),
         receipts(now - settings.TOKENHUB_PURGE_RECEIPTS),
+        connections(now - settings.TOKENHUB_PURGE_REGISTRATIONS),
     )
     return sum(_delete_batch(rows) for rows in over)
 
@@ -70,6 +71,12 @@ def devices(before: datetime) -> QuerySet[Device]:
 def receipts(before: datetime) -> QuerySet[Erasure]:
     """Of erasures that ended before that time."""
     return Erasure.objects.filter(finished_at__lt=before).order_by("finished_at")
+
+
+def connections(before: datetime) -> QuerySet[ReplacedConnection]:
+    """Replaced, over before that time, and with nothing under them any more."""
+    needed = [Exists(rows.objects.filter(app=OuterRef("pk"))) for rows in (Registration, InteractionEvent)]
+    return ReplacedConnection.objects.filter(~needed[0], ~needed[1], over_at__lt=before).order_by("over_at")
 
 
 def _delete_batch(rows: QuerySet[Any]) -> int:

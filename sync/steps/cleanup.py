@@ -106,7 +106,7 @@ def send(app: MobileApp, client: CijClient, lease: Lease, decided: Decided) -> N
         client.check()
         _one_by_one(client, lease, decided)
         if not any(decided.values()):  # every single call passed: it was the array that CI-J does not take
-            MobileApp.objects.filter(pk=app.pk).update(batch_cleanup=False)
+            MobileApp.objects.filter(pk=app.pk, connection_no=app.connection_no).update(batch_cleanup=False)
     else:
         decided.update(dict.fromkeys((row.pk for row in lease.rows), None))
 

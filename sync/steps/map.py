@@ -29,7 +29,6 @@ from sync.clients.errors import Refused, RemoteError, Unavailable
 logger = logging.getLogger(__name__)
 
 BATCH = 490  # users; their conditions fit into one query nearly always
-LOOK_AGAIN = [timedelta(seconds=30), *(timedelta(minutes=m) for m in (2, 10, 60, 360)), timedelta(days=1)]
 ASK_AGAIN = timedelta(seconds=3)  # after a call that failed; an outage is the pause's business
 NO_KEYS = "The app has posted neither an e-mail address nor a phone number for this user."
 
@@ -168,7 +167,8 @@ def change(mapping: DataverseMapping, user: MobileUser, answer: Answer, now: dat
             return base | {"detail": "No active record matches the user's present e-mail address or phone number."}
         if not user.email and not user.phone:
             return base | {"state": MappingState.NOT_FOUND, "detail": NO_KEYS}
-        wait = LOOK_AGAIN[min(mapping.attempts, len(LOOK_AGAIN) - 1)]
+        waits = settings.TOKENHUB_LOOK_AGAIN
+        wait = waits[min(mapping.attempts, len(waits) - 1)]
         # A record that was lost stays told of until another is found.
         detail = mapping.detail if mapping.state == MappingState.NOT_FOUND and mapping.detail != NO_KEYS else ""
         again = {"detail": detail, "attempts": mapping.attempts + 1, "due_at": now + wait}
@@ -179,7 +179,7 @@ def change(mapping: DataverseMapping, user: MobileUser, answer: Answer, now: dat
         if mapping.state == MappingState.MAPPED and mapping.dataverse_id in answer.candidates:
             return base | {"candidates": listed, "detail": f"{detail} The one mapped first is kept."}
         unmapped = {"table": answer.table, "dataverse_id": None, "matched_by": answer.matched_by}
-        wait = LOOK_AGAIN[-1]  # somebody may merge them in Dataverse
+        wait = settings.TOKENHUB_LOOK_AGAIN[-1]  # somebody may merge them in Dataverse
         return (
             base
             | unmapped

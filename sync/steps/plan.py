@@ -60,6 +60,17 @@ UPDATE registry_registration r SET urgent = true
 FROM unnest(%(apps)s::bigint[], %(hashes)s::bytea[]) AS w(app_id, token_hash)
 WHERE r.app_id = w.app_id AND r.token_hash = w.token_hash AND r.maybe_held AND NOT r.desired AND NOT r.urgent
 """
+# Under a replaced connection everything is being cleaned up; what a phone in other hands has there goes first.
+_HURRY_REPLACED = """
+UPDATE registry_registration r SET urgent = true
+FROM registry_device d JOIN registry_mobileapp p ON p.replaced_by_id = d.app_id
+WHERE d.id = ANY(%(devices)s) AND d.retired_at IS NULL
+    AND r.app_id = p.id AND r.token_hash = d.token_hash AND r.maybe_held AND NOT r.urgent
+    AND NOT EXISTS (
+        SELECT FROM unnest(%(targets)s::bigint[], %(ids)s::uuid[]) AS w(device_id, dataverse_id)
+        WHERE w.device_id = d.id AND w.dataverse_id = r.dataverse_id
+    )
+"""
 _DESIRE = """
 INSERT INTO registry_registration AS r
     (app_id, device_id, "table", dataverse_id, platform, token, token_hash, desired, state, due_at,
@@ -133,6 +144,7 @@ def _write(devices: Sequence[Device]) -> None:
     }
     with connection.cursor() as cursor:
         cursor.execute(_UNDESIRE, parameters)
+        cursor.execute(_HURRY_REPLACED, parameters)
         if wanted:
             cursor.execute(_HURRY, parameters)
             cursor.execute(_DESIRE, parameters)

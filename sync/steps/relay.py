@@ -22,10 +22,13 @@ logger = logging.getLogger(__name__)
 BATCH = 300
 # Events refused with 401, 403 or 429 rest with the app's other calls; each is tried again and never given up here.
 _CLAIM = """
+WITH present AS MATERIALIZED (
+    SELECT id FROM registry_mobileapp WHERE id = %(app)s AND connection_no = %(connection)s FOR SHARE SKIP LOCKED
+)
 UPDATE registry_interactionevent SET due_at = now() + %(lease)s, claim_no = claim_no + 1
 WHERE id IN (
     SELECT e.id FROM registry_interactionevent e
-    WHERE e.app_id = %(app)s AND e.due_at <= now()
+    WHERE e.app_id = %(app)s AND EXISTS (SELECT FROM present) AND e.due_at <= now()
     ORDER BY e.due_at LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 )
@@ -39,7 +42,12 @@ def run_batch(app: MobileApp) -> int:
     if not gate.limit:
         return 0
     ends = time.monotonic() + settings.TOKENHUB_LEASE.total_seconds() - connect.deadline()
-    parameters = {"app": app.pk, "limit": gate.limit, "lease": settings.TOKENHUB_LEASE}
+    parameters = {
+        "app": app.pk,
+        "connection": app.connection_no,
+        "limit": gate.limit,
+        "lease": settings.TOKENHUB_LEASE,
+    }
     events = list(InteractionEvent.objects.raw(_CLAIM, parameters))
     if events:
         outcomes = connect.http().run(_send_all(connect.connection(app), events, ends))

@@ -13,16 +13,16 @@ from pytest_django.live_server_helper import LiveServer
 
 from registry.models import Registration
 from registry.states import Step
-from sync import connect, transitions
+from sync import connect
 from sync.outbox import claim
 from tests.sandbox_process import API_TOKEN, World
 
 
 @pytest.fixture
-def called_back(world: World, live_server: LiveServer, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> World:
+def called_back(world: World, live_server: LiveServer, settings: Settings) -> World:
     """A world whose CI-J can reach us, and whose first poll would come much too late."""
     settings.TOKENHUB_PUBLIC_URL = live_server.url
-    monkeypatch.setattr(transitions, "FIRST_POLL", timedelta(minutes=10))
+    settings.TOKENHUB_FIRST_POLL = timedelta(minutes=10)
     world.microsoft.settings(processing_delay=0.5)
     return world
 

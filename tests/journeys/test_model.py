@@ -22,7 +22,7 @@ from pytest_django import Settings
 from registry.models import DataverseMapping, Device, MobileApp, MobileUser, Pause, Registration
 from registry.states import RegistrationState
 from sandbox.admin_client import Effect
-from sync import connect, outbox, policy, tasks, transitions
+from sync import connect, outbox, policy, tasks
 from sync.steps import cleanup, confirm, push
 from sync.steps import map as mapping
 from tests.sandbox_process import API_TOKEN, World
@@ -286,7 +286,7 @@ def hasty(world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
     settings.TOKENHUB_CLEANUP_SETTLING = timedelta(milliseconds=50)
     settings.TOKENHUB_CLEANUP_ECHO = timedelta(milliseconds=100)
     settings.TOKENHUB_HANDOVER_PATIENCE = PATIENCE
-    monkeypatch.setattr(transitions, "FIRST_POLL", MILLISECONDS)
+    settings.TOKENHUB_FIRST_POLL = MILLISECONDS
     monkeypatch.setattr(policy, "backoff", lambda attempts: MILLISECONDS)
     monkeypatch.setattr(mapping, "ASK_AGAIN", MILLISECONDS)
     settings.TOKENHUB_PROBE = MILLISECONDS

@@ -1,6 +1,6 @@
 """The whole table."""
 
-from tests.mutations import claims, dataverse, ingest, outcomes, pausing
+from tests.mutations import claims, dataverse, ingest, outcomes, pausing, replacing
 from tests.mutations.mutation import Mutation
 
 PROTECTIONS: list[Mutation] = [
@@ -9,4 +9,5 @@ PROTECTIONS: list[Mutation] = [
     *pausing.TABLE,
     *dataverse.TABLE,
     *ingest.TABLE,
+    *replacing.TABLE,
 ]

@@ -4,11 +4,13 @@ import redis
 from django.conf import settings
 
 from registry.services.valkey import valkey
-from sync.bucket import BURST, Bucket
+from sync.bucket import Bucket
+
+BURST = 10.0
 
 
 def bucket(rate: float) -> Bucket:
-    return Bucket(valkey(), uuid.uuid4().int, rate)
+    return Bucket(valkey(), uuid.uuid4().int, rate, BURST)
 
 
 def test_a_burst_passes_and_then_the_rate_holds() -> None:
@@ -36,4 +38,4 @@ def test_a_batch_that_needed_more_calls_is_paid_back() -> None:
 def test_without_valkey_calls_go_through() -> None:
     nowhere = redis.Redis(port=1, socket_connect_timeout=0.1)
     assert settings.REDIS_URL
-    assert not Bucket(nowhere, 1, 1).is_empty()
+    assert not Bucket(nowhere, 1, 1, BURST).is_empty()

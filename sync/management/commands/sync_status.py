@@ -44,9 +44,18 @@ def _alert(alert: dict[str, Any]) -> str:
     return f"ALERT {alert['kind']}, {alert['subject']}, since {since}: {alert['what']}\n  {alert['to_do']}\n"
 
 
+def _replaced(slug: str, replaced: dict[str, Any]) -> str:
+    at = replaced["replaced_at"].isoformat(timespec="seconds")
+    left = f"{replaced['registrations_left']} registrations to clean up, {replaced['events_left']} events to relay"
+    over = f"done since {replaced['over_at'].isoformat(timespec='seconds')}" if replaced["over_at"] else left
+    note = f"; {replaced['written_off']} registrations written off: {replaced['note']}" if replaced["note"] else ""
+    return f"{slug}: connection of {replaced['by']} until {at}: {over}{note}"
+
+
 def _words(status: dict[str, Any]) -> str:
-    lines = [f"{status['app']}: {status['devices']} active devices"]
-    for queue in ("mappings", "registrations", "events"):
+    replaced = status["replaced"]
+    lines = [_replaced(status["app"], replaced) if replaced else f"{status['app']}: {status['devices']} active devices"]
+    for queue in ("registrations", "events") if replaced else ("mappings", "registrations", "events"):
         counts = ", ".join(f"{count} {state}" for state, count in status[queue].items() if count)
         lines.append(f"  {queue:<14}{counts or 'none'}")
     waiting = ", ".join(f"{step} {age:.0f} s" for step, age in status["oldest_due"].items() if age is not None)
