@@ -32,6 +32,10 @@ class MatchKey(TextChoices):
     PHONE = "phone", "phone"
 
 
+# Beside these: the app itself said which record its user is.
+GIVEN = "given"
+
+
 class MappingState(TextChoices):
     """What we know of an app user's record in Dataverse."""
 

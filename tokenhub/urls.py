@@ -12,6 +12,7 @@ urlpatterns = [
     path("api/openapi.yaml", registry.api.docs.openapi, name="openapi"),
     path("api/docs", registry.api.docs.docs),
     path("api/v1/", include("registry.api.urls")),
+    path("api/v1.0/orgs/<guid:org_id>/", include("registry.api.dropin_urls")),
     path("cij/callbacks/<uuid:batch_id>", sync.views.callback),
     path("admin/", admin.site.urls),
 ]

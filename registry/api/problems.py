@@ -77,6 +77,14 @@ class InstallationSecretProblem(exceptions.PermissionDenied):
     )
 
 
+class DropInOffProblem(exceptions.PermissionDenied):
+    problem_type = "urn:tokenhub:problem:drop-in-off"
+    default_detail = (
+        "This app takes no calls of this kind: its drop-in paths are switched off, as they are for every app under the "
+        "identity policy 'jwt'. Post to /api/v1/devices."
+    )
+
+
 class SharedInstallationProblem(exceptions.APIException):
     status_code = 409
     default_detail = (

@@ -1,3 +1,5 @@
+import uuid
+
 from django.urls import path, register_converter
 
 from registry.api import imports, users, views
@@ -23,7 +25,22 @@ class UserIdConverter(InstallationIdConverter):
 
 
 register_converter(InstallationIdConverter, "installation_id")
+
+
+class GuidConverter:
+    """A GUID, in either case."""
+
+    regex = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+
+    def to_python(self, value: str) -> uuid.UUID:
+        return uuid.UUID(value)
+
+    def to_url(self, value: uuid.UUID) -> str:
+        return str(value)
+
+
 register_converter(UserIdConverter, "user_id")
+register_converter(GuidConverter, "guid")
 
 urlpatterns = [
     path("devices", views.DevicesView.as_view()),

@@ -68,6 +68,13 @@ class MobileApp(models.Model):
         help_text="Phones with a mobile key get a secret with their first answer and have to show it from then on, so "
         "that a leaked installation id takes nothing over",
     )
+    drop_in = models.BooleanField(
+        "drop-in paths",
+        default=False,
+        db_default=False,
+        help_text="Takes Microsoft's own registration calls (/api/v1.0/orgs/…). They are proven by the ApiToken in the "
+        "app's binary, and whoever reads it there can register a phone of theirs for anybody",
+    )
     default_push_consent = models.BooleanField(default=True)
     default_tracking_consent = models.BooleanField(default=True)
     default_region = models.CharField(
@@ -109,7 +116,13 @@ class MobileApp(models.Model):
                 fields=["org_id", "mobile_app_id"],
                 name="mobileapp_org_app_unique",
                 condition=Q(replaced_by__isnull=True),
-            )
+            ),
+            models.CheckConstraint(
+                name="mobileapp_drop_in_not_jwt",
+                condition=Q(drop_in=False) | ~Q(identity=Identity.JWT),
+                violation_error_message="The drop-in paths cannot be on under the identity policy 'jwt': there only a "
+                "signed token names a user.",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 from registry.models.apps import DataverseEnvironment, MobileApp
 from registry.models.devices import Device, MobileUser
 from registry.models.erasures import Erasure
-from registry.states import DataverseTable, MappingState, MatchKey, Platform, RegistrationState, Step
+from registry.states import GIVEN, DataverseTable, MappingState, MatchKey, Platform, RegistrationState, Step
 
 
 class DataverseMapping(models.Model):
@@ -22,7 +22,9 @@ class DataverseMapping(models.Model):
     state = models.CharField(max_length=12, choices=MappingState, default=MappingState.PENDING)
     table = models.CharField(max_length=8, choices=DataverseTable, blank=True, default="")
     dataverse_id = models.UUIDField(null=True, blank=True, db_index=True)
-    matched_by = models.CharField(max_length=8, choices=MatchKey, blank=True, default="")
+    matched_by = models.CharField(
+        max_length=8, choices=[*MatchKey.choices, (GIVEN, "given by the app")], blank=True, default=""
+    )
     candidates = models.JSONField(default=list, blank=True)
     detail = models.TextField(blank=True, default="")
     attempts = models.PositiveIntegerField(default=0)

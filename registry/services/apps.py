@@ -2,10 +2,11 @@
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import models
 from django.db.models import Q
 
@@ -51,8 +52,9 @@ def create_app(
     match: Sequence[str] | None = None,
     match_by: Sequence[str] | None = None,
     identity: str = Identity.JWT,
+    **more: Any,
 ) -> MobileApp:
-    """Store a mobile app. Raises InvalidInput, also when the slug or the pair of ids is taken."""
+    """Store a mobile app, with `more` of its fields. Raises InvalidInput, also when the slug or the ids are taken."""
     org, mobile_app = guid("org_id", org_id), guid("mobile_app_id", mobile_app_id)
     refuse_taken(org, mobile_app)
     return _save(
@@ -67,6 +69,7 @@ def create_app(
             match=_chosen("match", match, DataverseTable.values),
             match_by=_chosen("match_by", match_by, MatchKey.values),
             identity=identity,
+            **more,
         )
     )
 
@@ -79,6 +82,13 @@ def identity_warnings() -> dict[str, str]:
         "Identity policy 'unverified' is for trying out.",
     )
     unproven = MobileApp.objects.filter(identity=Identity.JWT, token_issuer=None, replaced_by=None)
+    dropping_in = MobileApp.objects.filter(drop_in=True, replaced_by=None).values_list("slug", flat=True)
+    for slug in dropping_in:
+        more = (
+            "the drop-in paths are on: whoever reads the ApiToken out of the app's binary can register a phone of "
+            "theirs for any record, and gets its messages."
+        )
+        warnings[slug] = f"{warnings[slug]} And {more}" if slug in warnings else more
     return warnings | dict.fromkeys(
         unproven.values_list("slug", flat=True),
         "no phone can name a user: say who signs their tokens with manage.py set_token_issuer.",
@@ -129,6 +139,6 @@ def _save[M: models.Model](row: M) -> M:
         row.full_clean()
     except ValidationError as error:
         field, messages = next(iter(error.message_dict.items()))
-        raise InvalidInput(field, messages[0]) from None
+        raise InvalidInput("drop_in" if field == NON_FIELD_ERRORS else field, messages[0]) from None
     row.save(force_insert=True)
     return row

@@ -40,10 +40,11 @@ def target(device: Device, user: MobileUser | None, mapping: DataverseMapping | 
 
 @dataclass(frozen=True)
 class DeviceStatus:
-    """A device's state and the reason in plain words."""
+    """A device's state and the reason in plain words; `code` is CI-J's word for a failure."""
 
     state: DeviceState
     reason: str
+    code: str = ""
 
 
 def device_status(device: Device) -> DeviceStatus:
@@ -58,5 +59,6 @@ def device_status(device: Device) -> DeviceStatus:
     state = _BY_REGISTRATION.get(registration.state, DeviceState.PENDING) if registration else DeviceState.PENDING
     if registration and state is DeviceState.FAILED:
         known = registration.reason in FailureReason.values
-        return DeviceStatus(state, FailureReason(registration.reason).label if known else registration.detail)
+        said = FailureReason(registration.reason).label if known else registration.detail
+        return DeviceStatus(state, said, registration.reason)
     return DeviceStatus(state, state.label)

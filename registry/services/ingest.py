@@ -10,6 +10,7 @@ number or its user token tells, is stale and changes nothing. A change is one tr
 4. raise `revision` where CI-J has to learn of it, and announce the work on commit.
 """
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,6 +48,7 @@ class LaunchUser:
 
     external_id: str
     given: Mapping[str, Any] = field(default_factory=dict)
+    dataverse_id: uuid.UUID | None = None  # where the app knows the record
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,7 @@ def _apply(app: MobileApp, launch: Launch, *, repeats: bool) -> Recorded:
     steps = {"plan"}
     user = None
     if launch.user is not None:
-        kept = keep_user(app, launch.user.external_id, launch.user.given)
+        kept = keep_user(app, launch.user.external_id, launch.user.given, launch.user.dataverse_id)
         user = kept.user
         steps |= kept.steps
     # Both rows that this post may write, locked in the order of their ids: two phones that swap tokens do not

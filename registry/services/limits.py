@@ -96,6 +96,11 @@ def of_key(key: ApiKey, address: str) -> list[Limit]:
     )
 
 
+def of_address(address: str) -> list[Limit]:
+    """The limit of a request without a key."""
+    return _in_force(Limit("address", address, settings.TOKENHUB_LIMIT_ADDRESS))
+
+
 def of_stranger(address: str) -> list[Limit]:
     """The limits of a request whose key is unknown: nobody goes through them by trying."""
     return _in_force(Limit("refused", address, settings.TOKENHUB_LIMIT_REFUSED))

@@ -1,5 +1,6 @@
 """The app's users: what is known of them, and who has to learn of a change."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from django.db.models.functions import Now
 from registry.models import DataverseMapping, Device, MobileApp, MobileUser
 from registry.ports import announce
 from registry.services.locking import in_transaction
+from registry.states import GIVEN, MappingState
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,13 @@ def put_user(app: MobileApp, external_id: str, given: Mapping[str, Any]) -> Kept
     return in_transaction(change)
 
 
-def keep_user(app: MobileApp, external_id: str, given: Mapping[str, Any]) -> Kept:
-    """Lock or make the user and write what was given. The caller announces the steps."""
+def keep_user(
+    app: MobileApp, external_id: str, given: Mapping[str, Any], dataverse_id: uuid.UUID | None = None
+) -> Kept:
+    """Lock or make the user and write what was given. The caller announces the steps.
+
+    `dataverse_id` is their record where the app knows it: believed, and not looked up or re-checked.
+    """
     defaults = {"push_consent": app.default_push_consent, "tracking_consent": app.default_tracking_consent}
     locked = MobileUser.objects.select_for_update(no_key=True).filter(app=app, external_id=external_id)
     created = False
@@ -54,9 +61,20 @@ def keep_user(app: MobileApp, external_id: str, given: Mapping[str, Any]) -> Kep
     if "push_consent" in changed:
         mark_devices([user.pk])
         steps.add("plan")
-    if _ask_for_mapping(user, again=bool(changed & {"email", "phone"})):
+    if dataverse_id is not None:
+        _map(user, dataverse_id)
+    elif _ask_for_mapping(user, again=bool(changed & {"email", "phone"})):
         steps.add("map")
     return Kept(user, created, bool(changed), frozenset(steps))
+
+
+def _map(user: MobileUser, dataverse_id: uuid.UUID) -> None:
+    """Map the user to the record that was given. The user row is locked."""
+    record = {"state": MappingState.MAPPED, "dataverse_id": dataverse_id, "matched_by": GIVEN, "due_at": None}
+    mapping, created = DataverseMapping.objects.get_or_create(user=user, defaults=record)
+    if not created and mapping.matched_by != GIVEN:
+        DataverseMapping.objects.filter(pk=mapping.pk).update(**record, table="", claim_no=F("claim_no") + 1)
+        mark_devices([user.pk])
 
 
 def mark_devices(users: Sequence[int]) -> None:
@@ -70,6 +88,7 @@ def mark_devices(users: Sequence[int]) -> None:
 def _ask_for_mapping(user: MobileUser, *, again: bool) -> bool:
     """Make the user's mapping due where it is new or the keys changed. The user row is locked."""
     mapping, created = DataverseMapping.objects.get_or_create(user=user, defaults={"due_at": Now()})
+    again = again and mapping.matched_by != GIVEN
     if again and not created:
         # A higher claim_no drops the answer to any question about the old keys that is in the air.
         DataverseMapping.objects.filter(pk=mapping.pk).update(due_at=Now(), attempts=0, claim_no=F("claim_no") + 1)

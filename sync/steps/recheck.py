@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 
 from registry.models import DataverseEnvironment, DataverseMapping, MobileApp
 from registry.services import clock
-from registry.states import MappingState
+from registry.states import GIVEN, MappingState
 from sync import connect, pauses, records
 from sync.clients.errors import RemoteError
 from sync.records import Ref
@@ -34,7 +34,7 @@ _CLAIM = """
 UPDATE registry_dataversemapping SET recheck_at = now() + %(ahead)s + %(lease)s, claim_no = claim_no + 1
 WHERE user_id IN (
     SELECT m.user_id FROM registry_dataversemapping m JOIN registry_mobileuser u ON u.id = m.user_id
-    WHERE m.state = 'mapped' AND m.dataverse_id IS NOT NULL AND m.due_at IS NULL
+    WHERE m.state = 'mapped' AND m.dataverse_id IS NOT NULL AND m.due_at IS NULL AND m.matched_by <> 'given'
         AND m.recheck_at <= now() + %(ahead)s AND u.app_id = %(app)s
     ORDER BY m.recheck_at LIMIT %(limit)s
     FOR UPDATE OF m SKIP LOCKED
@@ -47,6 +47,7 @@ def run_batch(app: MobileApp) -> int:
     """Look again at a batch of the app's mapped records; return how many."""
     environment = app.dataverse
     mapped = DataverseMapping.objects.filter(user__app=app, state=MappingState.MAPPED, due_at__isnull=True)
+    mapped = mapped.exclude(matched_by=GIVEN)
     if not mapped.filter(recheck_at__lte=Now()).exists():
         return 0
     gate = pauses.gate(environment, BATCH, rechecks=True)

@@ -42,6 +42,15 @@ class Command(JsonCommand):
             "(default: %(default)s)",
         )
 
+        parser.add_argument(
+            "--drop-in",
+            action="store_true",
+            help="take Microsoft's own registration calls too; whoever reads the ApiToken out of the app's binary can "
+            "make them, so not with jwt",
+        )
+        parser.add_argument("--android-stale-days", type=int, default=270, help="default: %(default)s; 0: never")
+        parser.add_argument("--max-devices-per-user", type=int, default=25, help="default: %(default)s; 0: no limit")
+
     def act(self, **options: Any) -> dict[str, Any]:
         environment = DataverseEnvironment.objects.filter(name=options["dataverse"]).first()
         if environment is None:
@@ -49,6 +58,7 @@ class Command(JsonCommand):
                 f"There is no Dataverse environment {options['dataverse']!r}; make it with create_dataverse first."
             )
         names = ("slug", "name", "org_id", "mobile_app_id", "endpoint", "match", "match_by", "identity")
+        names += ("drop_in", "android_stale_days", "max_devices_per_user")
         app = create_app(
             **{name: options[name] for name in names}, api_token=secret(options["api_token"]), dataverse=environment
         )
