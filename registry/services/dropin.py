@@ -55,7 +55,7 @@ def find_app(org_id: uuid.UUID, mobile_app_id: uuid.UUID, api_token: str) -> Mob
 
 def request_id(app: MobileApp, token: str) -> uuid.UUID:
     """The RegistrationRequestId of a token: it names the device, and so it need not be kept."""
-    return uuid.UUID(bytes=sha256(f"{app.pk}:{token}")[:16], version=8)
+    return uuid.UUID(bytes=sha256(f"{app.pk}:{token}")[:16], version=5)
 
 
 def register(app: MobileApp, dataverse_id: uuid.UUID, platform: str, token: str) -> uuid.UUID:

@@ -22,7 +22,7 @@ def test_a_drop_in_device_is_registered_reports_and_is_cleaned_up(world: World) 
     app = MobileApp.objects.get()
     proof = {"MobileAppId": str(app.mobile_app_id), "ApiToken": app.api_token, "UserId": USER}
     post(app, "pushdeviceregistration/devices", {**proof, "FcmDeviceToken": TOKEN})
-    world.work_until(lambda: held(world) == {(USER, TOKEN)})
+    world.work_until(lambda: world.held() == {(USER, TOKEN)})
     tracking_id = str(uuid.uuid4())
     event = {"TrackingId": tracking_id, "DeviceToken": TOKEN, "PushNotificationStatus": "Opened"}
     post(app, "pushdatareceiver/events", event)
@@ -32,6 +32,6 @@ def test_a_drop_in_device_is_registered_reports_and_is_cleaned_up(world: World) 
     DataverseMapping.objects.update(recheck_at="2020-01-01T00:00:00Z")
     for _ in range(3):
         world.work_once()
-    assert held(world) == {(USER, TOKEN)}
+    assert world.held() == {(USER, TOKEN)}
     post(app, "pushdeviceregistration/devices/cleanup", {**proof, "DeviceToken": TOKEN})
-    world.work_until(lambda: held(world) == set())
+    world.work_until(lambda: world.held() == set())

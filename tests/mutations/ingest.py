@@ -75,8 +75,8 @@ TABLE = [
     Mutation(
         "An opt-out reaches every device of its user",
         "registry/services/users.py",
-        old="        mark_devices([user.pk])\n",
-        new="        pass\n",
+        old="        mark_devices([user.pk])\n        steps.add",
+        new="        steps.add",
         tests=("tests/journeys/test_registration.py::test_what_is_no_longer_desired_is_cleaned_up",),
     ),
     Mutation(

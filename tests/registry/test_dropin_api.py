@@ -23,8 +23,8 @@ API_TOKEN = "%API_TOKEN%"
 APNS = "740f4707bebcf74f9b7c25d48e3358945f6aa01da5ddb387462c7eaf61bb78ad"
 FCM = "dQw4w9WgXcQ_-abcdefghi:APA91bHun4MxP5egoKMwt2KZFBaFUH-1RYqx"
 
-# MicrosoftDocs/customer-insights, ci-docs/journeys: as they stand there, blanks and all. Only what a reader has to fill in
-# (`%APNS_TOKEN%` and the like) is filled in.
+# MicrosoftDocs/customer-insights, ci-docs/journeys: as they stand there, blanks and all. Only what a reader has to fill
+# in (`%APNS_TOKEN%` and the like) is filled in.
 IOS = """{
     "MobileAppId": "00000000-0000-0000-0000-000000000000",
     "UserId": "00aa00aa-bb11-cc22-dd33-44ee44ee44ee",
@@ -168,7 +168,7 @@ def test_many_are_cleaned_up_by_an_array(shop: MobileApp) -> None:
     assert desired() == {(USER, f"{FCM}-2")}
 
 
-def test_without_a_token_the_user_s_drop_in_devices_go_and_no_other(shop: MobileApp, server: Api) -> None:
+def test_without_a_token_the_user_s_drop_in_devices_go_and_no_other(shop: MobileApp) -> None:
     other = str(uuid.uuid4())
     for number, user in enumerate([USER, USER, other]):
         register(token=f"{FCM}-{number}", user=user)
@@ -275,7 +275,7 @@ def test_another_organisation_s_ids_prove_nothing(shop: MobileApp) -> None:
     assert post("pushdeviceregistration/devices", body, org="x").status_code == 404
 
 
-PATHS = {
+PATHS: dict[str, dict[str, Any]] = {
     "pushdeviceregistration/devices": {"UserId": USER, "FcmDeviceToken": FCM},
     "pushdeviceregistration/devices/status/": {"RegistrationRequestIds": [ZEROS]},
     "pushdeviceregistration/devices/cleanup": {"UserId": USER},

@@ -58,9 +58,11 @@ class Command(JsonCommand):
                 f"There is no Dataverse environment {options['dataverse']!r}; make it with create_dataverse first."
             )
         names = ("slug", "name", "org_id", "mobile_app_id", "endpoint", "match", "match_by", "identity")
-        names += ("drop_in", "android_stale_days", "max_devices_per_user")
+        limits = ("drop_in", "android_stale_days", "max_devices_per_user")
         app = create_app(
-            **{name: options[name] for name in names}, api_token=secret(options["api_token"]), dataverse=environment
+            **{name: options[name] for name in (*names, *limits)},
+            api_token=secret(options["api_token"]),
+            dataverse=environment,
         )
         return {
             "slug": app.slug,
