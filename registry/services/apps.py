@@ -51,6 +51,8 @@ def create_app(
     match: Sequence[str] | None = None,
     match_by: Sequence[str] | None = None,
     identity: str = Identity.JWT,
+    android_stale_days: int = 270,
+    max_devices_per_user: int = 25,
 ) -> MobileApp:
     """Store a mobile app. Raises InvalidInput, also when the slug or the pair of ids is taken."""
     org, mobile_app = guid("org_id", org_id), guid("mobile_app_id", mobile_app_id)
@@ -67,6 +69,8 @@ def create_app(
             match=_chosen("match", match, DataverseTable.values),
             match_by=_chosen("match_by", match_by, MatchKey.values),
             identity=identity,
+            android_stale_days=android_stale_days,
+            max_devices_per_user=max_devices_per_user,
         )
     )
 

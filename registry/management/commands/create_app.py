@@ -41,6 +41,18 @@ class Command(JsonCommand):
             help="jwt: signed tokens and server keys name users; backend: only server keys do; unverified: any key may "
             "(default: %(default)s)",
         )
+        parser.add_argument(
+            "--android-stale-days",
+            type=int,
+            default=270,
+            help="Android devices not seen for so many days are retired; 0: never (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--max-devices-per-user",
+            type=int,
+            default=25,
+            help="a user's devices beyond these are retired; 0: no limit (default: %(default)s)",
+        )
 
     def act(self, **options: Any) -> dict[str, Any]:
         environment = DataverseEnvironment.objects.filter(name=options["dataverse"]).first()
@@ -49,8 +61,11 @@ class Command(JsonCommand):
                 f"There is no Dataverse environment {options['dataverse']!r}; make it with create_dataverse first."
             )
         names = ("slug", "name", "org_id", "mobile_app_id", "endpoint", "match", "match_by", "identity")
+        numbers = ("android_stale_days", "max_devices_per_user")
         app = create_app(
-            **{name: options[name] for name in names}, api_token=secret(options["api_token"]), dataverse=environment
+            **{name: options[name] for name in names + numbers},
+            api_token=secret(options["api_token"]),
+            dataverse=environment,
         )
         return {
             "slug": app.slug,
