@@ -59,6 +59,11 @@ class Migration(migrations.Migration):
             name='written_off',
             field=models.PositiveIntegerField(db_default=0, default=0, editable=False, help_text='Registrations that it may still hold: it was abandoned'),
         ),
+        migrations.AddField(
+            model_name='dataversemapping',
+            name='told_deleted',
+            field=models.BooleanField(db_default=False, editable=False),
+        ),
         migrations.AddConstraint(
             model_name='mobileapp',
             constraint=models.UniqueConstraint(condition=models.Q(('replaced_by__isnull', True)), fields=('org_id', 'mobile_app_id'), name='mobileapp_org_app_unique'),

@@ -31,6 +31,8 @@ class DataverseMapping(models.Model):
     checked_at = models.DateTimeField(null=True, blank=True)
     due_at = models.DateTimeField(null=True, blank=True)
     recheck_at = models.DateTimeField(db_default=Now())
+    # Change tracking told that the record was deleted: the re-check that finds it gone knows why.
+    told_deleted = models.BooleanField(db_default=False, editable=False)
     claim_no = models.BigIntegerField(default=0, editable=False)
 
     class Meta:

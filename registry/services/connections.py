@@ -55,7 +55,7 @@ def replace_connection(
 ) -> MobileApp:
     """Give the app another connection; return the row that keeps the old one. What is not given stays as it is.
 
-    Takes about half a minute for a million registrations, during which none of the app's is sent; phones do not notice.
+    Takes about half a minute for a million registrations, during which none of the app's is sent.
     Raises InvalidInput: a bad value, nothing that differs, ids of another app, or an app that was replaced itself.
     """
     refuse_replaced(app)

@@ -45,11 +45,13 @@ RETURNING *
 """
 # A higher claim_no drops the answer to a question that was asked before the change and is in the air.
 _RECHECK = """
-UPDATE registry_dataversemapping SET recheck_at = now(), claim_no = claim_no + 1
+UPDATE registry_dataversemapping
+SET recheck_at = least(recheck_at, now()), claim_no = claim_no + 1, told_deleted = told_deleted OR %(deleted)s
 WHERE user_id IN (
     SELECT m.user_id FROM registry_dataversemapping m
     JOIN registry_mobileuser u ON u.id = m.user_id JOIN registry_mobileapp a ON a.id = u.app_id
-    WHERE m.dataverse_id = ANY(%(ids)s) AND m."table" = %(table)s AND m.state = 'mapped' AND m.recheck_at > now()
+    WHERE m.dataverse_id = ANY(%(ids)s) AND m."table" = %(table)s AND m.state = 'mapped'
+        AND (m.recheck_at > now() OR (%(deleted)s AND NOT m.told_deleted))
         AND a.dataverse_id = %(environment)s
     ORDER BY m.user_id
     FOR UPDATE OF m
@@ -153,8 +155,10 @@ def _read(client: DataverseClient, table: Table, feed: ChangeFeed) -> Changes:
 def _mark(feed: ChangeFeed, table: Table, page: Changes) -> None:
     # Whatever else changed of a record that is active: its user stays mapped to it.
     inactive = {id_ for id_, row in page.changed.items() if not records.is_active(feed.table, row)}
-    if ids := inactive | page.deleted:
-        _execute(_RECHECK, {"environment": feed.environment_id, "table": feed.table, "ids": list(ids)})
+    for ids, deleted in ((inactive, False), (page.deleted, True)):
+        if ids:
+            about = {"environment": feed.environment_id, "table": feed.table, "ids": list(ids), "deleted": deleted}
+            _execute(_RECHECK, about)
     emails = {value.lower() for value in _values(page, table.email_column)}
     phones = _values(page, table.phone_column)
     if emails or phones:

@@ -196,4 +196,5 @@ def change(mapping: DataverseMapping, user: MobileUser, answer: Answer, now: dat
         "dataverse_id": answer.candidates[0],
         "matched_by": answer.matched_by,
         "recheck_at": now + settings.TOKENHUB_MAPPING_RECHECK,
+        "told_deleted": False,
     }

@@ -3,12 +3,13 @@
 1. When one mapping of an app is due, those that fall due within half a period are taken along: few calls, and a batch
    that is large enough to tell a withdrawn privilege from a deletion.
 2. The records are read by id, with those that they lead to: masters of merged contacts, contacts of qualified leads.
-3. Where the batch would lose most of its mappings nothing is changed, and the environment rests.
+3. Where the batch would lose most of its mappings nothing is changed, and the environment rests. Records that change
+   tracking told to be deleted do not count: they are lost in any case.
 4. Otherwise a mapping stays, moves, or is lost; a lost one is looked up afresh at once.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -65,24 +66,33 @@ def run_batch(app: MobileApp) -> int:
         gate.heed(error)
         return len(claimed)
     ends = {pk: records.end_of(start, known) for pk, start in starts.items()}
-    lost = sum(isinstance(end, str) for end in ends.values())
+    lost = {pk for pk, end in ends.items() if isinstance(end, str)}
+    # A withdrawn privilege looks like deletions, but nobody tells of any.
+    told = {mapping.pk for mapping in claimed if mapping.told_deleted} & lost
+    counted = len(ends) - len(told)
     if gate.limit < BATCH:
         # One record probed the far end; alone it cannot tell a withdrawn privilege from a deletion.
         _put_back(claimed, clock.now())
         gate.heed(None)
-    elif _too_many(environment, gate, lost, len(ends)):
-        _put_back(claimed, clock.now())
-        pauses.rest_for_losses(environment, f"{lost} of {len(ends)} records of app {app} at once")
+    elif _too_many(environment, gate, len(lost - told), counted):
+        _settle([mapping for mapping in claimed if mapping.pk in told], ends)
+        _put_back([mapping for mapping in claimed if mapping.pk not in told], clock.now())
+        pauses.rest_for_losses(environment, f"{len(lost - told)} of {counted} records of app {app} at once")
     else:
-        now = clock.now()
-        settle(claimed, lambda mapping, _: change(mapping, ends[mapping.pk], now))
-        gate.heed(None)
+        _settle(claimed, ends)
+        if counted:  # else nothing was seen of what others may have lost
+            gate.heed(None)
     return len(claimed)
+
+
+def _settle(claimed: Sequence[DataverseMapping], ends: Mapping[int, Ref | str]) -> None:
+    now = clock.now()
+    settle(claimed, lambda mapping, _: change(mapping, ends[mapping.pk], now))
 
 
 def change(mapping: DataverseMapping, end: Ref | str, now: datetime) -> dict[str, Any]:
     """The fields that a re-check writes: the mapping stays, moves to another record, or is lost."""
-    checked = {"checked_at": now, "recheck_at": now + settings.TOKENHUB_MAPPING_RECHECK}
+    checked = {"checked_at": now, "recheck_at": now + settings.TOKENHUB_MAPPING_RECHECK, "told_deleted": False}
     if isinstance(end, str):
         # Looked up at once, by e-mail and phone: another record may be theirs by now.
         lost: dict[str, Any] = {

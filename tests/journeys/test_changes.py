@@ -9,8 +9,10 @@ import pytest
 from django.utils import timezone
 
 from registry.models import ChangeFeed, DataverseMapping
+from sync import pauses
 from sync.clients.dataverse import Changes, DataverseClient
 from sync.steps import changes, recheck
+from tests.journeys.test_recheck import crowd
 from tests.sandbox_process import World, make_world
 
 ANNA = {"id": "anna", "email": "anna@example.com"}
@@ -64,6 +66,43 @@ def test_a_deletion_is_cleaned_up_at_once(world: World) -> None:
     due()
     world.work_until(lambda: world.held() == set())
     assert "is not there any more" in world.server.get("devices/phone-1").json()["registration"]["reason"]
+
+
+def test_deletions_that_are_told_of_do_not_pause_the_environment_however_many(world: World) -> None:
+    contacts = crowd(world, 12)
+    track(world)
+    for contact in contacts:
+        world.microsoft.delete_record("contacts", contact)
+    due()
+    world.work_until(lambda: world.held() == set())
+    assert not world.app.dataverse.pauses.exists()
+    assert not DataverseMapping.objects.filter(told_deleted=True).exists()
+
+
+def test_among_losses_that_nobody_told_of_they_alone_are_believed(world: World) -> None:
+    contacts = crowd(world, 12)
+    track(world)
+    world.microsoft.delete_record("contacts", contacts[0])
+    due()
+    while changes.run_batch(world.app):
+        pass
+    world.microsoft.add_fault("query", times=None, status=200, body={"value": []})  # and the privilege is withdrawn
+    DataverseMapping.objects.update(recheck_at=timezone.now())
+    recheck.run_batch(world.app)
+    assert DataverseMapping.objects.filter(state="mapped").count() == 11
+    pause = world.app.dataverse.pauses.get()
+    assert (pause.reason, pause.detail) == ("mappings_lost", "11 of 11 records of app shop at once")
+
+
+def test_a_deletion_that_was_told_of_ends_no_pause_for_losses(world: World) -> None:
+    anna = launch(world)
+    pauses.rest_for_losses(world.app.dataverse, "12 of 12 records")
+    world.app.dataverse.pauses.update(until=timezone.now())
+    world.microsoft.delete_record("contacts", anna)
+    DataverseMapping.objects.update(told_deleted=True, recheck_at=timezone.now())
+    recheck.run_batch(world.app)
+    assert DataverseMapping.objects.get().state == "not_found"
+    assert world.app.dataverse.pauses.exists()
 
 
 def test_a_qualified_lead_is_followed_at_once(world: World) -> None:

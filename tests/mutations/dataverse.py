@@ -8,6 +8,27 @@ _CHANGES = "tests/journeys/test_changes.py"
 
 TABLE = [
     Mutation(
+        "Deletions that change tracking told of do not count for the fuse",
+        "sync/steps/recheck.py",
+        old="told = {mapping.pk for mapping in claimed if mapping.told_deleted} & lost",
+        new="told: set[int] = set()",
+        tests=(f"{_CHANGES}::test_deletions_that_are_told_of_do_not_pause_the_environment_however_many",),
+    ),
+    Mutation(
+        "They hide no other losses",
+        "sync/steps/recheck.py",
+        old="    counted = len(ends) - len(told)\n",
+        new="    counted, lost = 0, told\n",
+        tests=(f"{_CHANGES}::test_among_losses_that_nobody_told_of_they_alone_are_believed",),
+    ),
+    Mutation(
+        "Nor do they end a pause for losses",
+        "sync/steps/recheck.py",
+        old="        if counted:  # else nothing was seen of what others may have lost\n",
+        new="        if True:\n",
+        tests=(f"{_CHANGES}::test_a_deletion_that_was_told_of_ends_no_pause_for_losses",),
+    ),
+    Mutation(
         "A mapping is sticky: duplicates that appear later are not followed",
         "sync/steps/map.py",
         old="if mapping.state == MappingState.MAPPED and mapping.dataverse_id in answer.candidates:",

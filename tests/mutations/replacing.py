@@ -3,6 +3,7 @@
 from tests.mutations.mutation import Mutation
 
 _REPLACED = "tests/journeys/test_replaced_connection.py"
+_ABANDONED = "tests/journeys/test_abandoned_connection.py"
 _COMMANDS = "tests/registry/test_replaced_connections.py"
 
 TABLE = [
@@ -109,21 +110,21 @@ TABLE = [
         "registry/services/erasure.py",
         old="rows = Registration.objects.filter(app__in=connections_of(erasure.app))",
         new="rows = Registration.objects.filter(app=erasure.app)",
-        tests=(f"{_REPLACED}::test_an_erasure_meanwhile_waits_for_the_old_connection_too",),
+        tests=(f"{_ABANDONED}::test_an_erasure_meanwhile_waits_for_the_old_connection_too",),
     ),
     Mutation(
         "It looks for what it waits for when nothing moves",
         "registry/services/connections.py",
         old='cursor.execute("SELECT FROM registry_mobileapp WHERE id = %s FOR SHARE", [app.pk])',
         new="pass",
-        tests=(f"{_REPLACED}::test_an_erasure_while_the_rows_move_waits_for_where_they_go",),
+        tests=(f"{_ABANDONED}::test_an_erasure_while_the_rows_move_waits_for_where_they_go",),
     ),
     Mutation(
         "It deletes the events that go there",
         "registry/services/erasure.py",
         old="| unknown, app__in=connections_of(app))",
         new="| unknown, app=app)",
-        tests=(f"{_REPLACED}::test_an_erasure_deletes_what_its_phone_reported_before_the_replacement",),
+        tests=(f"{_ABANDONED}::test_an_erasure_deletes_what_its_phone_reported_before_the_replacement",),
     ),
     Mutation(
         "Events that were not relayed go to the connection whose message it was",
@@ -137,7 +138,7 @@ TABLE = [
         "registry/services/connections.py",
         old="        erasure.not_cleaned_up += count\n",
         new="",
-        tests=(f"{_REPLACED}::test_an_old_connection_that_is_gone_for_good_is_abandoned",),
+        tests=(f"{_ABANDONED}::test_an_old_connection_that_is_gone_for_good_is_abandoned",),
     ),
     Mutation(
         "A replacement leaves the planner to others in between",

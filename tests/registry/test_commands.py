@@ -58,6 +58,14 @@ def test_an_app_is_made_from_the_command_line() -> None:
 
 
 @pytest.mark.django_db
+def test_what_becomes_of_old_and_surplus_devices_is_set_with_the_app() -> None:
+    create_dataverse()
+    create_app("--android-stale-days", "90", "--max-devices-per-user", "0")
+    app = MobileApp.objects.get()
+    assert (app.android_stale_days, app.max_devices_per_user) == (90, 0)
+
+
+@pytest.mark.django_db
 def test_secrets_come_from_the_environment_or_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLIENT_SECRET", "from-the-environment")
     create_dataverse(**{"client-secret": "@env:CLIENT_SECRET"})
@@ -132,6 +140,7 @@ def test_secrets_are_encrypted_at_rest() -> None:
         ({"org-id": "12"}, "--org-id: '12' is not a GUID"),
         ({"dataverse": "nowhere"}, "no Dataverse environment 'nowhere'"),
         ({"match": "account"}, "--match: account is not among"),
+        ({"android-stale-days": "-1"}, "--android-stale-days: .*greater than or equal to 0"),
     ],
 )
 def test_bad_values_are_named(changes: dict[str, Any], message: str) -> None:

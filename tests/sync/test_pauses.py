@@ -1,7 +1,10 @@
 """Pauses that several workers write: none is shortened, replaced or ended by news that does not concern it."""
 
+from datetime import timedelta
+
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
 from registry.models import MobileApp
 from sync import pauses
@@ -38,6 +41,11 @@ def test_failures_of_another_kind_lengthen_no_rest(app: MobileApp) -> None:
         pauses.rest(app, Throttled("HTTP 429", 1))
     pauses.rest(app, Denied("ApiTokenNotValid"))
     assert remaining(app) <= 15  # the first failure of its kind: probed as soon as any
+
+
+def test_refused_credentials_are_probed_ever_more_seldom_and_not_beyond_a_set_time(settings: Settings) -> None:
+    settings.TOKENHUB_SLOWEST_PROBE = timedelta(minutes=1)
+    assert [pauses.probe_after(failures).total_seconds() for failures in (1, 2, 3, 4)] == [15, 30, 60, 60]
 
 
 def test_a_call_that_was_answered_well_does_not_end_a_pause_that_came_meanwhile(app: MobileApp) -> None:

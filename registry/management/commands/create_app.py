@@ -41,15 +41,24 @@ class Command(JsonCommand):
             help="jwt: signed tokens and server keys name users; backend: only server keys do; unverified: any key may "
             "(default: %(default)s)",
         )
-
+        parser.add_argument(
+            "--android-stale-days",
+            type=int,
+            default=270,
+            help="Android devices not seen for so many days are retired; 0: never (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--max-devices-per-user",
+            type=int,
+            default=25,
+            help="a user's devices beyond these are retired; 0: no limit (default: %(default)s)",
+        )
         parser.add_argument(
             "--drop-in",
             action="store_true",
             help="take Microsoft's own registration calls too; whoever reads the ApiToken out of the app's binary can "
             "make them, so not with jwt",
         )
-        parser.add_argument("--android-stale-days", type=int, default=270, help="default: %(default)s; 0: never")
-        parser.add_argument("--max-devices-per-user", type=int, default=25, help="default: %(default)s; 0: no limit")
 
     def act(self, **options: Any) -> dict[str, Any]:
         environment = DataverseEnvironment.objects.filter(name=options["dataverse"]).first()
