@@ -10,7 +10,7 @@ SEED ?= 1
 DURATION ?= 120
 ONLY ?=
 
-.PHONY: help install lock up demo chaos test mutations lint openapi format clean
+.PHONY: help install lock up demo chaos test test-extra mutations lint openapi format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -41,6 +41,14 @@ chaos: install ## the full stack under load while everything is killed and cut, 
 test: install ## the whole suite, on real PostgreSQL and Valkey
 	@$(PY) -m pytest -n auto
 
+test-extra: install clients/typescript/node_modules/.installed ## what needs Debian packages: chromium nodejs npm
+	@$(PY) -m pytest -m extra tests/extra
+
+clients/typescript/node_modules/.installed: clients/typescript/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing. On Debian: apt-get install chromium nodejs npm" >&2; exit 1; }
+	@npm ci --no-audit --no-fund --silent --prefix clients/typescript
+	@touch $@
+
 mutations: install ## take each protection out, and see a test fail (ONLY="lease claim": those named so)
 	@$(PY) -m tests.mutations $(ONLY)
 
@@ -59,4 +67,4 @@ format: install ## format and mend what can be mended
 	@$(VENV)/bin/ruff check --fix .
 
 clean: ## remove the virtual environment, the data folder and caches
-	rm -rf $(VENV) .uv var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf clients/typescript/node_modules clients/typescript/dist $(VENV) .uv var .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
