@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @contextmanager
-def web_server(log: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+def web_server(log: Path, environment: Mapping[str, str] | None = None, workers: int = 2) -> Iterator[str]:
     """Run it in processes of its own; gives its address. What it logs is in `log`. Needs a committed database."""
     port = ports.choose()
     url = f"http://127.0.0.1:{port}"
@@ -31,7 +31,7 @@ def web_server(log: Path, environment: Mapping[str, str] | None = None) -> Itera
         **(environment or {}),
     }
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workers", "2", "--blocking-threads", "4", "--no-ws", "tokenhub.wsgi:application"]
+    command += ["--workers", str(workers), "--blocking-threads", "4", "--no-ws", "tokenhub.wsgi:application"]
     with log.open("wb") as output:
         server: subprocess.Popen[bytes] = spawn(guarded(command), output=output, env=env, cwd=ROOT)
     try:

@@ -88,6 +88,24 @@ def allowed_hosts(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
         )
 
 
+@register()
+def trusted_proxies(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    """A proxy that is not trusted makes one client of all; trusting everybody lets each client choose its address."""
+    if any(network.prefixlen == 0 for network in settings.TOKENHUB_TRUSTED_PROXIES):
+        yield Error(
+            "TOKENHUB_TRUSTED_PROXIES holds a network of everybody: anybody could choose the address they are limited by.",
+            hint="Name the networks of your own proxies alone.",
+            id="tokenhub.E006",
+        )
+    if settings.HTTPS and settings.TOKENHUB_LIMIT_ADDRESS > 0 and not settings.TOKENHUB_TRUSTED_PROXIES:
+        yield CheckWarning(
+            "TLS ends in front of tokenhub, and TOKENHUB_TRUSTED_PROXIES is empty: all phones behind the proxy are "
+            "limited as one client.",
+            hint="Name the proxy's network, or switch the limit off with TOKENHUB_LIMIT_ADDRESS=0.",
+            id="tokenhub.W003",
+        )
+
+
 @register(Tags.database)
 def identity_policies(app_configs: Any, databases: Any = None, **kwargs: Any) -> Iterable[CheckMessage]:
     """Where users can be made up, or named by nobody. Runs with `migrate`, so at every start of `up`."""

@@ -284,7 +284,7 @@ TOKENHUB_KEY_USED_INTERVAL = timedelta(minutes=env.float("TOKENHUB_KEY_USED_MINU
 # Requests a minute; 0: no limit. A mobile key is a whole fleet's, an address may be a whole mobile network's.
 TOKENHUB_LIMIT_MOBILE_KEY = env.int("TOKENHUB_LIMIT_MOBILE_KEY", 60_000)
 TOKENHUB_LIMIT_SERVER_KEY = env.int("TOKENHUB_LIMIT_SERVER_KEY", 60_000)
-TOKENHUB_LIMIT_ADDRESS = env.int("TOKENHUB_LIMIT_ADDRESS", 600)
+TOKENHUB_LIMIT_ADDRESS = env.int("TOKENHUB_LIMIT_ADDRESS", 3_000)
 TOKENHUB_LIMIT_REFUSED = env.int("TOKENHUB_LIMIT_REFUSED", 60)
 # Whose X-Forwarded-For is believed.
 TOKENHUB_TRUSTED_PROXIES = _networks("TOKENHUB_TRUSTED_PROXIES")

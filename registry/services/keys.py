@@ -1,5 +1,6 @@
 """API keys: made, shown once, found by their hash, revoked."""
 
+import re
 import secrets
 import time
 
@@ -13,10 +14,11 @@ from registry.services.connections import refuse_replaced
 from registry.services.errors import InvalidInput
 from registry.states import KeyKind
 
-# Fixed prefixes, so that secret scanners can find a key that leaked.
+# Fixed prefixes and a fixed length, so that secret scanners can find a key that leaked.
 PREFIXES = {KeyKind.MOBILE: "thub_mob_", KeyKind.SERVER: "thub_srv_"}
 
 
+FORMAT = re.compile(r"thub_(mob|srv)_[A-Za-z0-9_-]{43}", re.ASCII)
 MAX_NAME = 100
 
 # The living keys that this process has met, by hash, and until when it believes in them.
@@ -45,7 +47,7 @@ def find_key(key: str) -> ApiKey | None:
     A process goes by what it read for TOKENHUB_KEY_CACHE; after that a revoked key is refused everywhere. The search is
     for a hash, so how long it takes tells nothing about how much of a guessed key was right.
     """
-    if not key.startswith(tuple(PREFIXES.values())):
+    if not FORMAT.fullmatch(key):
         return None
     key_hash = sha256(key)
     known, believed_until = _processes_keys.get(key_hash, (None, 0.0))

@@ -53,7 +53,7 @@ def test_the_guide_s_code_is_code(tmp_path: Path) -> None:
     (tmp_path / "guide.ts").write_text("\n".join(blocks))
     (tmp_path / "libraries.d.ts").write_text((Path(__file__).parent / "libraries.d.ts").read_text())
     options = ["--noEmit", "--strict", "--target", "ES2022", "--module", "ESNext", "--moduleResolution", "bundler"]
-    options += ["--skipLibCheck", "--types", "", "--lib", "ES2022,DOM"]
+    options += ["--skipLibCheck", "--lib", "ES2022,DOM"]
     (tmp_path / "node_modules").mkdir()
     (tmp_path / "node_modules" / "tokenhub-client").symlink_to(CLIENT)
     run = subprocess.run(

@@ -132,7 +132,7 @@ def test_the_steps_of_a_hand_over_have_a_queue_of_their_own() -> None:
 
 def test_a_corrected_platform_is_cleaned_up_and_registered_anew(world: World) -> None:
     anna = world.contact(emailaddress1="anna@example.com")
-    token = "a" * 64
+    token = "a" * 32
     user = {"id": "anna", "email": "anna@example.com"}
     world.server.launch(token=token, user=user)
     world.work_until(lambda: world.server.state() == "registered")
@@ -150,7 +150,7 @@ def test_a_corrected_platform_is_cleaned_up_and_registered_anew(world: World) ->
 
 def test_a_platform_that_is_corrected_while_it_is_undecided_is_registered_anew(world: World) -> None:
     anna = world.contact(emailaddress1="anna@example.com")
-    token = "a" * 64
+    token = "a" * 32
     user = {"id": "anna", "email": "anna@example.com"}
     world.server.launch(token=token, user=user)
     world.work_until(lambda: Registration.objects.filter(state="sent").exists())

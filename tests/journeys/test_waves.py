@@ -22,7 +22,7 @@ def launch(world: World, *numbers: int, platform: str = "android") -> dict[str, 
     tokens = {}
     for number in numbers:
         name = f"{platform}{number}"
-        tokens[name] = f"{number:064x}"
+        tokens[name] = f"{number:032x}"
         world.contact(emailaddress1=f"{name}@example.com")
         world.server.launch(
             installation_id=name,
@@ -79,7 +79,7 @@ def test_dead_tokens_among_living_ones_are_no_wave(world: World) -> None:
     assert not open_pauses(world.app).exists()
     assert len(world.held()) == 6
     # A failed token is left alone until the phone posts a new one.
-    world.server.launch(installation_id="android0", token="f" * 64, user={"id": "android0"})
+    world.server.launch(installation_id="android0", token="f" * 32, user={"id": "android0"})
     world.work_until(lambda: world.server.state("android0") == "registered")
 
 

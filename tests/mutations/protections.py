@@ -1,6 +1,6 @@
 """The whole table."""
 
-from tests.mutations import claims, dataverse, ingest, outcomes, pausing, replacing
+from tests.mutations import api, claims, dataverse, ingest, outcomes, pausing, replacing
 from tests.mutations.mutation import Mutation
 
 PROTECTIONS: list[Mutation] = [
@@ -10,4 +10,5 @@ PROTECTIONS: list[Mutation] = [
     *dataverse.TABLE,
     *ingest.TABLE,
     *replacing.TABLE,
+    *api.TABLE,
 ]

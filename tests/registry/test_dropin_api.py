@@ -176,6 +176,13 @@ def test_without_a_token_the_user_s_drop_in_devices_go_and_no_other(shop: Mobile
     assert desired() == {(other, f"{FCM}-2")}
 
 
+def test_a_cleanup_leaves_what_the_app_itself_posted(shop: MobileApp) -> None:
+    Api(create_key(app=shop, kind="server")).launch(token=FCM, user={"id": f"dataverse:{USER}"})
+    assert clean_up().status_code == 202
+    assert clean_up(DeviceToken=FCM).status_code == 202
+    assert Device.objects.get().retired_at is None
+
+
 def test_an_apns_token_is_cleaned_up_in_either_case(shop: MobileApp) -> None:
     post("pushdeviceregistration/devices", IOS.replace("%APNS_TOKEN%", APNS.upper()))
     assert clean_up(DeviceToken=APNS.upper()).status_code == 202

@@ -53,6 +53,7 @@ def test_outside_the_embedded_stack_no_secret_has_a_default(missing: str) -> Non
         ("TOKENHUB_DATAVERSE_HOST_SUFFIXES", ".com", "tokenhub.E003"),
         ("TOKENHUB_CALL_DEADLINE_SECONDS", "60", "tokenhub.E004"),
         ("TOKENHUB_DEBUG", "true", "tokenhub.E005"),
+        ("TOKENHUB_TRUSTED_PROXIES", "10.0.0.0/8,0.0.0.0/0", "tokenhub.E006"),
         ("TOKENHUB_BURST_SECONDS", "0.5", "tokenhub.E010"),
         ("TOKENHUB_LOOK_AGAIN_SECONDS", "", "tokenhub.E011"),
     ],

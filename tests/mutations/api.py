@@ -1,0 +1,89 @@
+"""The ingest API: who gets in, how often, and with what."""
+
+from tests.mutations.mutation import Mutation
+
+_KEYS = "tests/registry/test_keys.py"
+_LIMITS = "tests/registry/test_limits.py"
+_EVENTS = "tests/registry/test_events_api.py"
+_DROP_IN = "tests/registry/test_dropin_api.py"
+_IMPORT = "tests/registry/test_import_api.py"
+
+TABLE = [
+    Mutation(
+        "A revoked key is refused when the cache's time is over",
+        "registry/services/keys.py",
+        old=".filter(key_hash=key_hash, revoked_at__isnull=True)",
+        new=".filter(key_hash=key_hash)",
+        tests=(f"{_KEYS}::test_other_processes_refuse_a_revoked_key_when_their_time_is_over",),
+    ),
+    Mutation(
+        "A refused request is counted nowhere",
+        "registry/services/limits.py",
+        old="    if all then\n",
+        new="    if true then\n",
+        tests=(f"{_LIMITS}::test_a_refused_request_changes_nothing_and_is_not_counted",),
+    ),
+    Mutation(
+        "Who tries keys is limited",
+        "registry/api/authentication.py",
+        old="            refuse_strangers(request._request)",
+        new="            pass",
+        tests=(f"{_LIMITS}::test_who_tries_keys_is_limited",),
+    ),
+    Mutation(
+        "Only a trusted proxy is believed",
+        "registry/services/limits.py",
+        old="while client is not None and hops and _is_among(client, trusted):",
+        new="while client is not None and hops:",
+        tests=(f"{_LIMITS}::test_an_invented_forwarded_address_does_not_help",),
+    ),
+    Mutation(
+        "A Valkey that does not answer is left alone for a while",
+        "registry/services/limits.py",
+        old="        _Outage.until = time.monotonic() + REST\n",
+        new="",
+        tests=(f"{_LIMITS}::test_without_valkey_requests_go_through_and_the_log_says_so_once",),
+    ),
+    Mutation(
+        "An event of a secured installation needs its secret",
+        "registry/services/events.py",
+        old="report.installation_id and not _is_proven(device, secret)",
+        new="False",
+        tests=(f"{_EVENTS}::test_an_event_of_a_secured_installation_needs_its_secret",),
+    ),
+    Mutation(
+        "The drop-in paths need the app's ApiToken",
+        "registry/services/dropin.py",
+        old="if not compare_digest(known.encode(), api_token.encode()) or app is None:",
+        new="if app is None:",
+        tests=(f"{_DROP_IN}::test_bad_registrations_are_refused_and_none_of_a_batch_is_taken",),
+    ),
+    Mutation(
+        "The drop-in paths are off unless switched on",
+        "registry/services/dropin.py",
+        old="    if not app.drop_in:\n        raise SwitchedOff\n",
+        new="",
+        tests=(f"{_DROP_IN}::test_an_app_that_is_not_switched_on_takes_nothing",),
+    ),
+    Mutation(
+        "A cleanup without a token takes the drop-in devices alone",
+        "registry/services/dropin.py",
+        old="installation_id__startswith=INSTALLATION, user__external_id",
+        new="user__external_id",
+        tests=(f"{_DROP_IN}::test_a_cleanup_leaves_what_the_app_itself_posted",),
+    ),
+    Mutation(
+        "An import does not overwrite what the phone told since",
+        "registry/services/imports.py",
+        old="launch.seen_at < device.last_seen",
+        new="False",
+        tests=(f"{_IMPORT}::test_what_the_phone_told_since_is_not_overwritten",),
+    ),
+    Mutation(
+        "Rows of an import that meet go one by one",
+        "registry/services/imports.py",
+        old="known, entangled = _known(app, launches), _entangled(launches)",
+        new="known, entangled = _known(app, launches), set[int]()",
+        tests=(f"{_IMPORT}::test_of_two_rows_that_meet_the_later_counts",),
+    ),
+]
