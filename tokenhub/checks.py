@@ -93,7 +93,7 @@ def trusted_proxies(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
     """A proxy that is not trusted makes one client of all; trusting everybody lets each client choose its address."""
     if any(network.prefixlen == 0 for network in settings.TOKENHUB_TRUSTED_PROXIES):
         yield Error(
-            "TOKENHUB_TRUSTED_PROXIES holds a network of everybody: anybody could choose the address they are limited by.",
+            "TOKENHUB_TRUSTED_PROXIES holds everybody's network: anybody could choose the address to be limited by.",
             hint="Name the networks of your own proxies alone.",
             id="tokenhub.E006",
         )

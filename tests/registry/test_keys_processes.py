@@ -2,12 +2,11 @@
 
 import io
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx2
 import pytest
 from django.core.management import call_command
 
@@ -38,12 +37,7 @@ def both(tmp_path: Path) -> Iterator[list[str]]:
 def status(url: str, key: str, client: str = "192.0.2.3") -> int:
     """The answer for a device that there is not, asked for by a client behind a trusted proxy."""
     headers = {"Authorization": f"Bearer {key}", "X-Forwarded-For": client}
-    try:
-        with urllib.request.urlopen(urllib.request.Request(f"{url}/api/v1/devices/x", headers=headers)) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
+    return httpx2.get(f"{url}/api/v1/devices/x", headers=headers, trust_env=False, timeout=30).status_code
 
 
 def test_a_revoked_key_is_refused_by_every_process_within_seconds(app: MobileApp, both: list[str]) -> None:
