@@ -93,7 +93,7 @@ def record_launch(app: MobileApp, launch: Launch) -> Recorded:
         repeats = device is not None and says_nothing_new(device, launch)
         if device and repeats and _is_proven(device, launch) and _touch(device, launch):
             return Recorded(device, Result.UNCHANGED)
-        return in_transaction(lambda: _apply(app, launch, repeats=repeats))
+        return in_transaction(lambda: _apply(app, launch))
     except freshness.Stale as stale:
         return Recorded(stale.device, Result.STALE)
 
@@ -195,8 +195,8 @@ def _confirm_again(device: Device) -> None:
         announce(["push"])
 
 
-def _apply(app: MobileApp, launch: Launch, *, repeats: bool) -> Recorded:
-    """Write the launch. `repeats`: it said nothing new when the device was read without a lock."""
+def _apply(app: MobileApp, launch: Launch) -> Recorded:
+    """Write the launch. It may say nothing new by now: another post of the same was as quick."""
     token_hash = sha256(launch.token)
     lock(f"installation:{app.pk}:{launch.installation_id}", f"token:{app.pk}:{token_hash.hex()}")
     steps = {"plan"}
@@ -221,7 +221,7 @@ def _apply(app: MobileApp, launch: Launch, *, repeats: bool) -> Recorded:
     freshness.advance(device, launch.sequence, launch.user_token_issued_at)
     attached = device.user_id if device.retired_at is None else None
     # A secret handed out, or shown for the first time, is written and is no news of the device.
-    repeats = repeats and says_nothing_new(device, launch)
+    repeats = says_nothing_new(device, launch)
     _update_device(device, launch, token_hash, user)
     if device.user_id != attached:
         retire_surplus(app, device)
