@@ -200,10 +200,10 @@ def _apply(app: MobileApp, launch: Launch) -> Recorded:
     token_hash = sha256(launch.token)
     lock(f"installation:{app.pk}:{launch.installation_id}", f"token:{app.pk}:{token_hash.hex()}")
     steps = {"plan"}
-    user = None
+    user, new_of_user = None, False
     if launch.user is not None:
         kept = keep_user(app, launch.user.external_id, launch.user.given, launch.user.dataverse_id)
-        user = kept.user
+        user, new_of_user = kept.user, kept.created or kept.changed
         steps |= kept.steps
     # Both rows that this post may write, locked in the order of their ids: two phones that swap tokens do not
     # deadlock.
@@ -221,7 +221,7 @@ def _apply(app: MobileApp, launch: Launch) -> Recorded:
     freshness.advance(device, launch.sequence, launch.user_token_issued_at)
     attached = device.user_id if device.retired_at is None else None
     # A secret handed out, or shown for the first time, is written and is no news of the device.
-    repeats = says_nothing_new(device, launch)
+    repeats = not new_of_user and says_nothing_new(device, launch)
     _update_device(device, launch, token_hash, user)
     if device.user_id != attached:
         retire_surplus(app, device)
