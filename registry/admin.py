@@ -18,6 +18,8 @@ from registry.services.errors import InvalidInput
 from registry.services.keys import create_key, revoke_key
 from registry.states import ErasureState
 
+admin.site.site_header = admin.site.site_title = "tokenhub"
+
 
 class ReadOnlyAdmin(admin.ModelAdmin[Any]):
     """Rows that only services and workers write. Lists do not count the whole table."""

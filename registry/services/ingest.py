@@ -236,8 +236,8 @@ def _create(app: MobileApp, launch: Launch, token_hash: bytes, user: MobileUser 
         token=launch.token,
         token_hash=token_hash,
         user=user,
-        last_seen=launch.seen_at or timezone.now(),
         **launch.info,
+        **({"last_seen": launch.seen_at} if launch.seen_at else {}),
     )
     secret = "" if launch.secret is None else installations.hand_out(device)
     freshness.advance(device, launch.sequence, launch.user_token_issued_at)

@@ -215,7 +215,7 @@ class _Stack:
         admin = f"   user admin, password {password} (shown this once)" if password else ""
         lines = [
             f"ready after {time.monotonic() - self._began:.1f} s",
-            f"  API    {self._url}/api/v1/",
+            f"  API    {self._url}/api/v1/   described at {self._url}/api/docs",
             f"  admin  {self._url}/admin/{admin}",
         ]
         if self._demo:
