@@ -1,15 +1,17 @@
 """What most tests need: an app with its keys, and a client that speaks the ingest API."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from rest_framework.test import APIClient
 
 from registry.models import DataverseEnvironment, MobileApp
+from registry.services import limits
 from registry.services.apps import create_app, create_dataverse
 from registry.services.keys import create_key
+from registry.services.valkey import valkey
 from registry.states import Identity
 
 
@@ -85,6 +87,16 @@ class Api:
     def _proof(self, path: str) -> dict[str, str]:
         installation = path.removeprefix("devices/").partition("/")[0]
         return {"Installation-Secret": self.secrets[installation]} if installation in self.secrets else {}
+
+
+@pytest.fixture
+def new_minute() -> Iterator[None]:
+    """Nothing is counted against any limit yet, and Valkey is asked."""
+    limits._Outage.until = 0.0
+    for key in valkey().scan_iter("tokenhub:limit:*"):
+        valkey().delete(key)
+    yield
+    limits._Outage.until = 0.0
 
 
 @pytest.fixture

@@ -13,14 +13,14 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
-from registry.api.limits import address_of, refuse_strangers, spend
+from registry.api.limits import refuse_strangers
 from registry.api.problems import DropInOffProblem
 from registry.api.serializers import TextField, TrackingIdField, checked
+from registry.api.throttling import AddressThrottle
 from registry.models import MobileApp
-from registry.services import dropin, limits
+from registry.services import dropin
 from registry.services.events import ReportedEvent, record_events
 from registry.services.normalise import device_token
 from registry.states import Platform
@@ -28,19 +28,6 @@ from registry.states import Platform
 MAX_BATCH = 100
 NOT_THIS_APP = "MobileAppId and ApiToken are not those of an app of this organisation."
 OPENED = (1, "1", "opened")
-
-
-class AddressThrottle(BaseThrottle):
-    """The limit by address: nobody has a key here."""
-
-    _wait: float | None = None
-
-    def allow_request(self, request: Request, view: Any) -> bool:
-        self._wait = spend(request._request, limits.of_address(address_of(request._request)))  # noqa: SLF001 the headers' carrier
-        return self._wait is None
-
-    def wait(self) -> float | None:
-        return self._wait
 
 
 class GuidField(serializers.UUIDField):

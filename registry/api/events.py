@@ -13,7 +13,7 @@ from registry.api.serializers import EventSerializer, reported_event
 from registry.services.events import Kept, ReportedEvent, record_events
 
 ERROR = "error"
-_UNPROVEN = [{"field": "installation_id", "detail": str(InstallationSecretProblem.default_detail)}]
+UNPROVEN = [{"field": "installation_id", "detail": str(InstallationSecretProblem.default_detail)}]
 
 
 def report_events(request: Request, events: Sequence[Any]) -> list[dict[str, Any]]:
@@ -29,5 +29,5 @@ def report_events(request: Request, events: Sequence[Any]) -> list[dict[str, Any
     kept = record_events(caller_of(request).app, list(good.values()), shown_secret(request))
     for number, result in zip(good, kept, strict=True):
         unproven = result is Kept.UNPROVEN
-        results[number] = {"result": ERROR, "errors": _UNPROVEN} if unproven else {"result": result.value}
+        results[number] = {"result": ERROR, "errors": UNPROVEN} if unproven else {"result": result.value}
     return results

@@ -1,4 +1,4 @@
-"""The limits of a known key, where REST framework asks for them."""
+"""The limits of requests, where REST framework asks for them."""
 
 from typing import Any
 
@@ -8,17 +8,35 @@ from rest_framework.throttling import BaseThrottle
 from registry.api.authentication import caller_of
 from registry.api.limits import address_of, spend
 from registry.services import limits
+from registry.services.limits import Limit
 
 
-class CallerThrottle(BaseThrottle):
-    """The limits of a known key."""
+class LimitThrottle(BaseThrottle):
+    """Counts a request against the limits that `limits_of` names, which come in the answer's headers, too."""
 
     _wait: float | None = None
 
+    def limits_of(self, request: Request, address: str) -> list[Limit]:
+        raise NotImplementedError
+
     def allow_request(self, request: Request, view: Any) -> bool:
-        key = caller_of(request).key
-        self._wait = spend(request._request, limits.of_key(key, address_of(request._request)))  # noqa: SLF001 the headers' carrier
+        carrier = request._request  # noqa: SLF001 the middleware that writes the headers sees Django's request
+        self._wait = spend(carrier, self.limits_of(request, address_of(carrier)))
         return self._wait is None
 
     def wait(self) -> float | None:
         return self._wait
+
+
+class CallerThrottle(LimitThrottle):
+    """The limits of a known key."""
+
+    def limits_of(self, request: Request, address: str) -> list[Limit]:
+        return limits.of_key(caller_of(request).key, address)
+
+
+class AddressThrottle(LimitThrottle):
+    """The limit by address, where nobody has a key."""
+
+    def limits_of(self, request: Request, address: str) -> list[Limit]:
+        return limits.of_address(address)

@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 from registry.api.answers import DeviceAnswer, EventsResult, LaunchResult, SignOutResult
 from registry.api.authentication import Caller, caller_of
-from registry.api.events import ERROR, report_events
+from registry.api.events import ERROR, UNPROVEN, report_events
 from registry.api.identity import shown_secret, who
 from registry.api.openapi import INSTALLATION_SECRET
 from registry.api.problems import InstallationSecretProblem, SharedInstallationProblem
@@ -140,6 +140,8 @@ class EventsView(APIView):
         posted = request.data
         if not isinstance(posted, list):
             (result,) = report_events(request, [posted])
+            if result.get("errors") is UNPROVEN:
+                raise InstallationSecretProblem
             if result["result"] == ERROR:
                 raise ValidationError({error["field"]: [error["detail"]] for error in result["errors"]})
             return Response({"results": [result]}, status=status.HTTP_202_ACCEPTED)

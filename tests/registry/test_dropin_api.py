@@ -324,12 +324,14 @@ def test_administrators_are_warned(shop: MobileApp, admin_client: Client) -> Non
     assert "whoever reads the ApiToken out of the app&#x27;s binary can register" in page
 
 
+@pytest.mark.usefixtures("new_minute")
 def test_who_tries_api_tokens_is_limited(shop: MobileApp, settings: Settings) -> None:
     settings.TOKENHUB_LIMIT_REFUSED = 2
     body = {"MobileAppId": ZEROS, "UserId": USER, "ApiToken": "x", "FcmDeviceToken": FCM}
     assert [post("pushdeviceregistration/devices", body).status_code for _ in range(3)] == [400, 400, 429]
 
 
+@pytest.mark.usefixtures("new_minute")
 def test_the_address_limit_holds_here_too(shop: MobileApp, settings: Settings) -> None:
     settings.TOKENHUB_LIMIT_ADDRESS = 1
     assert [register().status_code for _ in range(2)] == [202, 429]

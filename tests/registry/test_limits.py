@@ -1,7 +1,6 @@
 """Limits by key and by client address, on real Valkey."""
 
 import ipaddress
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,13 +18,7 @@ PROXY, INNER_PROXY = "10.1.0.1", "10.2.0.1"
 TRUSTED = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
 
 
-@pytest.fixture(autouse=True)
-def _new_minute() -> Iterator[None]:
-    limits._Outage.until = 0.0
-    for key in valkey().scan_iter("tokenhub:limit:*"):
-        valkey().delete(key)
-    yield
-    limits._Outage.until = 0.0
+pytestmark = pytest.mark.usefixtures("new_minute")
 
 
 def post(api: Api, number: int = 0, **environ: Any) -> Any:
