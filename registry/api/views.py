@@ -119,7 +119,8 @@ class SignOutView(APIView):
     )
     def post(self, request: Request, installation_id: str) -> Response:
         """Nobody is signed in on the device any more."""
-        device = own_device_or_404(request, installation_id)
+        # A deleted one, too: it may live again, and must not bring its former user along.
+        device = own_device_or_404(request, installation_id, deleted=True)
         serializer = SignOutSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         result = sign_out(device, serializer.validated_data.get("sequence"))

@@ -109,9 +109,16 @@ def test_a_deleted_device_lives_again_when_it_posts(server: Api) -> None:
         404,
         "The device was deleted. It lives again when its app posts again.",
     )
-    assert server.post("devices/phone-1/sign-out").status_code == 404
     assert server.launch(user=ANNA).json()["result"] == "updated"
     assert server.state() == "mapping"
+
+
+def test_who_signs_out_of_a_deleted_device_does_not_come_back_with_it(server: Api, mobile: Api) -> None:
+    server.launch(user=ANNA)
+    server.delete("devices/phone-1")
+    assert server.post("devices/phone-1/sign-out").json()["result"] == "updated"
+    assert mobile.launch().json()["result"] == "updated"  # says nothing of a user
+    assert Device.objects.get().user is None
 
 
 def test_signing_out_detaches_the_user(server: Api) -> None:
