@@ -22,6 +22,16 @@ def _current() -> MultiFernet:
     return _fernet(tuple(settings.TOKENHUB_ENCRYPTION_KEYS))
 
 
+def opened(stored: str) -> tuple[int, str] | None:
+    """Which of TOKENHUB_ENCRYPTION_KEYS, counted from 0, opens a stored value, and what it says; None: none does."""
+    for position, key in enumerate(settings.TOKENHUB_ENCRYPTION_KEYS):
+        try:
+            return position, _fernet((key,)).decrypt(stored).decode()
+        except InvalidToken:
+            continue
+    return None
+
+
 class EncryptedTextField(models.TextField[str, str]):
     """Text that is encrypted in the database (Fernet: AES-128-CBC with HMAC) and plain in Python."""
 

@@ -18,11 +18,13 @@ from django.utils.csp import CSP
 from kombu import Queue
 
 from tokenhub.embedded import state
+from tokenhub.secret_files import read_secret_files
 
 # Lets Django's own generic classes be written with their types, e.g. ModelAdmin[Device].
 django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+read_secret_files()
 env = environ.Env()
 
 # --- stores: external ones, or the embedded stack's -------------------------------------------------------------------
@@ -44,6 +46,11 @@ def _database() -> dict[str, Any]:
     database["ENGINE"] = "django.db.backends.postgresql"
     # Values travel beside the statements, so that PostgreSQL's log of a failed statement quotes none of them.
     database["OPTIONS"] = {**database.get("OPTIONS", {}), "connect_timeout": 5, "server_side_binding": True}
+    if env.bool("TOKENHUB_PGBOUNCER", False):
+        # In transaction mode the next statement may meet another server connection: no cursor and no prepared statement
+        # may outlive its transaction. Django has no prepared statements unless asked.
+        database["DISABLE_SERVER_SIDE_CURSORS"] = True
+        database["OPTIONS"]["prepare_threshold"] = None
     if _stack or not EMBEDDED:  # a pool would try again for a while where nobody listens
         pool = {"min_size": 0, "max_size": env.int("TOKENHUB_DB_POOL_MAX", 10), "timeout": 10}
         database["OPTIONS"]["pool"] = pool
@@ -72,7 +79,9 @@ SECRET_KEY = _secret(
     _secrets.secret_key if _secrets else None,
     "python -c 'import secrets; print(secrets.token_urlsafe(50))'",
 ) or random_secrets.token_urlsafe(50)
-# The first key encrypts, every key decrypts: put a new one in front to rotate.
+# What signs no more, and is still believed: sessions outlive a new key.
+SECRET_KEY_FALLBACKS: list[str] = env.list("TOKENHUB_SECRET_KEY_FALLBACKS", default=[])
+# The first key encrypts, every key decrypts. `manage.py rotate_encryption_key` tells how a new one comes in.
 TOKENHUB_ENCRYPTION_KEYS = (
     _secret(
         "TOKENHUB_ENCRYPTION_KEYS",
@@ -122,7 +131,22 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
 ]
-MIDDLEWARE = [
+# What this process serves: the public API, the administrators' pages, or both.
+TOKENHUB_ROLE: str = env.str("TOKENHUB_ROLE", "all")
+if TOKENHUB_ROLE not in ("api", "admin", "all"):
+    raise ImproperlyConfigured(f"TOKENHUB_ROLE is {TOKENHUB_ROLE!r}; it is api, admin or all.")
+SERVES_API, SERVES_ADMIN = TOKENHUB_ROLE != "admin", TOKENHUB_ROLE != "api"
+# Sessions, forms and static files are the pages' alone: no phone's post goes through what it does not need.
+_FOR_PAGES = {
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+}
+_MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -133,6 +157,12 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "registry.api.limits.RateLimitHeaders",
+]
+MIDDLEWARE = [name for name in _MIDDLEWARE if SERVES_ADMIN or name not in _FOR_PAGES]
+# Django's admin is installed all the same, for its tables, and would miss them; so would the API's description.
+SILENCED_SYSTEM_CHECKS = [
+    *([] if SERVES_ADMIN else ["admin.E408", "admin.E409", "admin.E410"]),
+    *([] if SERVES_API else ["drf_spectacular.E001"]),
 ]
 ROOT_URLCONF = "tokenhub.urls"
 WSGI_APPLICATION = "tokenhub.wsgi.application"

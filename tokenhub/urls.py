@@ -1,20 +1,29 @@
+from django.conf import settings
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 
 import registry.api.docs
 import sync.views
 from tokenhub import health, metrics
 
-urlpatterns = [
+# The two faces: one for everybody, one for administrators (TOKENHUB_ROLE). The openapi document is short and public.
+API = [
+    path("api/v1/", include("registry.api.urls")),
+    path("api/v1.0/orgs/<guid:org_id>/", include("registry.api.dropin_urls")),
+    path("cij/callbacks/<uuid:batch_id>", sync.views.callback),
+]
+ADMIN = [
+    path("api/docs", registry.api.docs.docs),
+    path("admin/", admin.site.urls),
+]
+
+urlpatterns: list[URLPattern | URLResolver] = [
     path("livez", health.livez),
     path("readyz", health.readyz),
     path("metrics", metrics.metrics),
     path("api/openapi.yaml", registry.api.docs.openapi, name="openapi"),
-    path("api/docs", registry.api.docs.docs),
-    path("api/v1/", include("registry.api.urls")),
-    path("api/v1.0/orgs/<guid:org_id>/", include("registry.api.dropin_urls")),
-    path("cij/callbacks/<uuid:batch_id>", sync.views.callback),
-    path("admin/", admin.site.urls),
+    *(API if settings.SERVES_API else []),
+    *(ADMIN if settings.SERVES_ADMIN else []),
 ]
 
 handler400 = "tokenhub.errors.bad_request"

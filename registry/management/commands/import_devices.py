@@ -2,9 +2,6 @@
 
 import json
 import os
-import signal
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,17 +11,15 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from registry.api.imports import ERROR, import_rows
 from registry.api.serializers import MAX_IMPORT
 from registry.management.base import JsonCommand, app_by_slug
+from registry.management.long_work import progress, stoppable
 from registry.models import MobileApp
 from registry.services.import_files import Row, fingerprint, read_rows
 
 RESULTS = ("created", "updated", "unchanged", "stale", ERROR)
-SAID_EVERY = 5.0  # seconds, where there is no terminal
 
 
 class Command(JsonCommand):
@@ -52,7 +47,7 @@ class Command(JsonCommand):
         app = app_by_slug(options["app"])
         run = _Run(app, path, options["errors"] or path.with_name(f"{path.name}.errors.jsonl"), dry=options["dry_run"])
         run.begin(restart=options["restart"])
-        with _stoppable() as stop:
+        with stoppable() as stop:
             complete = run.work(stop)
         if not complete:
             where = "" if options["dry_run"] else f" {run.rows} rows are done; the same command goes on from there."
@@ -104,11 +99,11 @@ class _Run:
 
     def work(self, stop: Sequence[int]) -> bool:
         """Import the rest, until `stop` holds something; return whether the end was reached."""
-        with _progress(self._path.stat().st_size) as show:
-            show(self._offset, self.counts)
+        with progress(self._path.stat().st_size) as show:
+            show(self._offset, _words(self.counts))
             for rows in batched(read_rows(self._path, self._offset, self.line), MAX_IMPORT, strict=False):
                 self._do(rows)
-                show(self._offset, self.counts)
+                show(self._offset, _words(self.counts))
                 if stop:
                     return False
         if not self._dry:
@@ -157,40 +152,6 @@ class _Run:
 @contextmanager
 def _nothing() -> Iterator[None]:
     yield
-
-
-@contextmanager
-def _stoppable() -> Iterator[list[int]]:
-    """Gives a list that is no longer empty once somebody pressed Ctrl-C or a supervisor asked us to end."""
-    asked: list[int] = []
-    before = {
-        number: signal.signal(number, lambda got, _: asked.append(got)) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _progress(size: int) -> Iterator[Any]:
-    """Gives what shows how far it is: a bar on a terminal, else a line now and then, on stderr."""
-    if sys.stderr.isatty():
-        columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task("", total=size)
-            yield lambda offset, counts: bar.update(task, completed=offset, description=_words(counts))
-        return
-    said = time.monotonic()
-
-    def show(offset: int, counts: Counter[str]) -> None:
-        nonlocal said
-        if time.monotonic() - said >= SAID_EVERY:
-            said = time.monotonic()
-            print(f"{100 * offset // max(size, 1)} %: {_words(counts)}", file=sys.stderr, flush=True)  # noqa: T201
-
-    yield show
 
 
 def _words(counts: Counter[str]) -> str:
