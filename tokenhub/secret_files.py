@@ -1,4 +1,4 @@
-"""Settings from files: `NAME_FILE` names the file that holds the value of `NAME`, as Docker and Kubernetes mount secrets.
+"""Settings from files: `NAME_FILE` names the file with the value of `NAME`, as Docker and Kubernetes mount secrets.
 
 Read once, when a process starts; what it starts in turn gets the value as if it had stood in the environment.
 """

@@ -7,17 +7,17 @@ import sync.views
 from tokenhub import health, metrics
 
 # The two faces: one for everybody, one for administrators (TOKENHUB_ROLE). The openapi document is short and public.
-API = [
+API: list[URLPattern | URLResolver] = [
     path("api/v1/", include("registry.api.urls")),
     path("api/v1.0/orgs/<guid:org_id>/", include("registry.api.dropin_urls")),
     path("cij/callbacks/<uuid:batch_id>", sync.views.callback),
 ]
-ADMIN = [
+ADMIN: list[URLPattern | URLResolver] = [
     path("api/docs", registry.api.docs.docs),
     path("admin/", admin.site.urls),
 ]
 
-urlpatterns: list[URLPattern | URLResolver] = [
+urlpatterns = [
     path("livez", health.livez),
     path("readyz", health.readyz),
     path("metrics", metrics.metrics),

@@ -1,7 +1,7 @@
 """Secrets at rest, encrypted anew with the first key, while everything runs.
 
-What is encrypted with the first key already is left alone, so that a run which was stopped goes on where it was. A value
-that somebody renews meanwhile is theirs: it is written only where it is still what was read.
+What is encrypted with the first key already is left alone, so that a run which was stopped goes on where it was. A
+value that somebody renews meanwhile is theirs: it is written only where it is still what was read.
 """
 
 from collections import Counter
@@ -73,11 +73,12 @@ def _look_at(
 def _columns() -> Iterator[tuple[QuerySet[Any], EncryptedTextField]]:
     """Every encrypted column there is, with the rows that hold something in it, `stored` as it is in the database."""
     for model in apps.get_models():
-        columns = [] if model._meta.proxy else _encrypted(model)
-        for column in columns:
-            rows: QuerySet[Any] = model._base_manager.annotate(stored=Cast(column.name, TextField()))
+        for column in _encrypted(model):
+            rows = QuerySet(model).annotate(stored=Cast(column.name, TextField()))
             yield rows.filter(stored__gt=""), column
 
 
 def _encrypted(model: type[Model]) -> list[EncryptedTextField]:
-    return [column for column in model._meta.local_fields if isinstance(column, EncryptedTextField)]
+    # A proxy has none of its own.
+    columns = model._meta.local_fields  # noqa: SLF001 Django's documented API
+    return [column for column in columns if isinstance(column, EncryptedTextField)]

@@ -9,6 +9,7 @@ from django.core.management import CommandError
 from django.db import connection
 from pytest_django import Settings
 
+from registry import crypto
 from registry.models import DataverseEnvironment, MobileApp, TokenIssuer
 from registry.services import rotation
 from registry.services.apps import set_api_token
@@ -62,7 +63,6 @@ def test_one_that_was_stopped_goes_on_where_it_was(
     rounds = rotation.rotate(write=True)
     found = next(found for found in rounds if found.rotated == 2)
     assert found.by_key == {0: 2}
-    rounds.close()
     result = json.loads(run("rotate_encryption_key", "--json"))
     assert result == {"rotated": 3, "values": 5, "by_key": [5, 0], "complete": True}
 
@@ -84,7 +84,7 @@ def test_a_secret_that_is_renewed_meanwhile_is_not_overwritten(
     apps: list[MobileApp], new_key: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = list(settings.TOKENHUB_ENCRYPTION_KEYS)
-    opened = rotation.opened
+    opened = crypto.opened
 
     def slow(stored: str) -> tuple[int, str] | None:
         found = opened(stored)
