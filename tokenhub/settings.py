@@ -17,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 from kombu import Queue
 
+from tokenhub import console
 from tokenhub.embedded import state
 from tokenhub.secret_files import read_secret_files
 
@@ -115,6 +116,14 @@ SECURE_CSP = {
     "base-uri": [CSP.NONE],
     "frame-ancestors": [CSP.NONE],
 }
+# Unfold's pages (below /admin/ alone) are driven by Alpine.js, which makes functions of the expressions in attributes
+# and sets style attributes by them. Script or style elements in the page stay forbidden.
+ADMIN_CSP = {
+    **SECURE_CSP,
+    "script-src": [CSP.SELF, CSP.UNSAFE_EVAL],
+    "style-src-attr": [CSP.UNSAFE_INLINE],
+    "font-src": [CSP.SELF],
+}
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 INSTALLED_APPS = [
@@ -124,6 +133,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -149,6 +159,7 @@ _FOR_PAGES = {
 _MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "tokenhub.csp.AdminPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -190,6 +201,8 @@ USE_TZ = True
 STATIC_URL = "static/"
 # The admin's files are served straight from the packages: there is nothing to collect first.
 WHITENOISE_USE_FINDERS = True
+
+UNFOLD = console.UNFOLD
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["registry.api.authentication.BearerKeyAuthentication"],

@@ -1,0 +1,9 @@
+"""The tables in Django's admin. What workers write is shown, not edited."""
+
+from django.contrib import admin
+
+from registry.admin import accounts, apps, dataverse, devices, erasures, keys, registrations
+
+__all__ = ["accounts", "apps", "dataverse", "devices", "erasures", "keys", "registrations"]
+
+admin.site.index_title = "Overview"

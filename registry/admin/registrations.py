@@ -1,0 +1,22 @@
+"""What we believe Customer Insights - Journeys holds, and what it was told of interactions."""
+
+from django.contrib import admin
+
+from registry import models
+from registry.admin.base import ReadOnlyAdmin, token_end
+
+
+@admin.register(models.Registration)
+class RegistrationAdmin(ReadOnlyAdmin):
+    list_display = ("dataverse_id", "app", token_end, "desired", "state", "reason", "due_at")
+    list_select_related = ("app",)
+    list_filter = ("state", "app")
+    exclude = ("token",)
+
+
+@admin.register(models.InteractionEvent)
+class InteractionEventAdmin(ReadOnlyAdmin):
+    list_display = ("received_at", "app", "status", "tracking_id", "state", "reason", "relayed_at")
+    list_select_related = ("app",)
+    list_filter = ("state",)
+    exclude = ("token",)

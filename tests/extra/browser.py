@@ -1,0 +1,80 @@
+"""The admin in Debian's Chromium, driven by Playwright; what the browser complains of fails the test that uses it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import connections
+from django.test import Client
+from playwright.sync_api import Page, sync_playwright
+
+from tests.extra.conftest import program
+
+# Playwright's loop runs in this thread: Django would take every query of the test for one in asynchronous code.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+OPTIONS += ["--disable-component-update", "--disable-sync"]
+type Theme = Literal["light", "dark"]
+DESK, PHONE = (1440, 900), (390, 844)
+
+
+class Console:
+    """The admin at `url` as somebody sees it."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page, self.url = page, url
+        self.complaints: list[str] = []
+        page.set_default_timeout(30_000)
+        page.on("console", lambda message: self._note(message.type, message.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _note(self, kind: str, text: str) -> None:
+        if kind in ("error", "warning"):
+            self.complaints.append(f"{self.page.url}: {text}")
+
+    def sign_in(self, user: User) -> None:
+        """Without the form: what comes after it is tested."""
+        client = Client()
+        client.force_login(user)
+        session = client.cookies[settings.SESSION_COOKIE_NAME].value
+        self.page.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": self.url}])
+
+    def open(self, path: str) -> Page:
+        """A page of ours, loaded to its end. `path` begins with a slash."""
+        answer = self.page.goto(self.url + path, wait_until="load")
+        assert answer is not None
+        assert answer.ok, f"{path}: {answer.status}"
+        self.page.wait_for_function("!document.querySelector('html[x-cloak]')")  # Alpine.js has taken the page over
+        return self.page
+
+    def overflow(self) -> int:
+        """Pixels that the page is wider than the window: it scrolls sideways."""
+        width = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        return int(width)
+
+
+@contextmanager
+def chromium(url: str, size: tuple[int, int] = DESK, theme: Theme = "light") -> Iterator[Console]:
+    """A browser with a fresh profile. Fails at its end if anything was complained of in its console."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program("chromium", "chromium"), args=OPTIONS)
+        try:
+            context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
+            console = Console(context.new_page(), url)
+            yield console
+        finally:
+            browser.close()
+            connections.close_all()  # made in the loop: nobody else would
+    assert not console.complaints, "\n".join(console.complaints)
+
+
+def shoot(console: Console, name: str) -> None:
+    """Keep a picture of the page in the folder that TOKENHUB_SCREENSHOTS names, if it does."""
+    if folder := os.environ.get("TOKENHUB_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        console.page.screenshot(path=f"{folder}/{name}.png", full_page=True)

@@ -1,0 +1,36 @@
+"""How the admin is dressed: its policy, and a sidebar that leads only where its reader may go."""
+
+from django.contrib.auth.models import Permission, User
+from django.http import HttpRequest
+from django.test import Client
+
+from tokenhub.console import SIDEBAR, sidebar
+
+
+def policy(client: Client, path: str) -> dict[str, str]:
+    parts = client.get(path).headers["Content-Security-Policy"].split("; ")
+    return dict(part.split(" ", 1) for part in parts)
+
+
+def test_only_the_admin_may_make_functions_of_text_and_nobody_writes_scripts_into_a_page(client: Client) -> None:
+    admin, docs = policy(client, "/admin/login/"), policy(client, "/api/docs")
+    assert admin["script-src"] == "'self' 'unsafe-eval'"
+    assert docs["script-src"] == "'self'"
+    assert admin["style-src"] == docs["style-src"] == "'self'"
+    assert admin["style-src-attr"] == "'unsafe-inline'"
+    assert "style-src-attr" not in docs
+    assert admin["default-src"] == admin["frame-ancestors"] == docs["frame-ancestors"] == "'none'"
+
+
+def test_the_sidebar_shows_what_one_may_open(db: None) -> None:
+    request = HttpRequest()
+    request.user = User.objects.create_user("vera", is_staff=True)
+    assert [group["title"] for group in sidebar(request)] == [""]
+    request.user.user_permissions.set(Permission.objects.filter(codename="view_device"))
+    request.user = User.objects.get()
+    assert [(group["title"], [item["link"] for item in group["items"]]) for group in sidebar(request)] == [
+        ("", ["/admin/"]),
+        ("Customers", ["/admin/registry/device/"]),
+    ]
+    request.user = User.objects.create_superuser("olga")
+    assert [len(group["items"]) for group in sidebar(request)] == [len(pages) for _, pages in SIDEBAR]

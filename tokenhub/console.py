@@ -1,0 +1,97 @@
+"""How the admin looks, and what its sidebar leads to. Unfold reads `UNFOLD` through the settings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse
+
+
+@dataclass(frozen=True)
+class Page:
+    """One entry of the sidebar, for those who have the permission; `icon` is one of Google's Material Symbols."""
+
+    title: str
+    icon: str
+    url: str
+    permission: str = ""
+
+
+def _table(title: str, icon: str, model: str) -> Page:
+    app, name = model.split(".")
+    return Page(title, icon, f"admin:{app}_{name}_changelist", f"{app}.view_{name}")
+
+
+# What a person comes for most often stands first.
+SIDEBAR: tuple[tuple[str, tuple[Page, ...]], ...] = (
+    ("", (Page("Overview", "dashboard", "admin:index"),)),
+    (
+        "Customers",
+        (
+            _table("Users", "person", "registry.mobileuser"),
+            _table("Devices", "smartphone", "registry.device"),
+            _table("Dataverse mappings", "link", "registry.dataversemapping"),
+            _table("Erasures", "person_remove", "registry.erasure"),
+        ),
+    ),
+    (
+        "Customer Insights - Journeys",
+        (
+            _table("Registrations", "app_registration", "registry.registration"),
+            _table("Interaction events", "touch_app", "registry.interactionevent"),
+            _table("Pauses", "pause_circle", "registry.pause"),
+        ),
+    ),
+    (
+        "Set-up",
+        (
+            _table("Apps", "apps", "registry.mobileapp"),
+            _table("API keys", "key", "registry.apikey"),
+            _table("Token issuers", "verified_user", "registry.tokenissuer"),
+            _table("Dataverse environments", "database", "registry.dataverseenvironment"),
+            _table("Change feeds", "rss_feed", "registry.changefeed"),
+            _table("Replaced connections", "history", "registry.replacedconnection"),
+        ),
+    ),
+    ("Access", (_table("Accounts", "manage_accounts", "auth.user"), _table("Roles", "badge", "auth.group"))),
+)
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """The groups and entries that this person may open, as Unfold wants them."""
+    groups = []
+    for number, (title, pages) in enumerate(SIDEBAR):
+        items = [
+            {"title": page.title, "icon": page.icon, "link": reverse(page.url)}
+            for page in pages
+            if not page.permission or request.user.has_perm(page.permission)
+        ]
+        if items:
+            groups.append({"title": title, "separator": number > 0, "items": items})
+    return groups
+
+
+def context(request: HttpRequest) -> dict[str, Any]:
+    """Unfold would write the colours into each page as an inline style; ours are in console.css."""
+    return {"colors": None}
+
+
+def _file(name: str) -> Callable[[HttpRequest], str]:
+    return lambda request: static(f"tokenhub/{name}")
+
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "tokenhub",
+    "SITE_HEADER": "tokenhub",
+    "SITE_SUBHEADER": "push tokens for Customer Insights - Journeys",
+    "SITE_SYMBOL": "cell_tower",
+    "SITE_URL": None,
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": True,
+    "SITE_FAVICONS": [{"rel": "icon", "href": _file("favicon.svg"), "type": "image/svg+xml"}],
+    "STYLES": [_file("console.css")],
+    "GLOBAL_CALLBACK": "tokenhub.console.context",
+    "SIDEBAR": {"navigation": sidebar},
+}
