@@ -85,7 +85,7 @@ def _file(name: str) -> Callable[[HttpRequest], str]:
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "tokenhub",
     "SITE_HEADER": "tokenhub",
-    "SITE_SUBHEADER": "push tokens for Customer Insights - Journeys",
+    "SITE_SUBHEADER": "device token management",
     "SITE_SYMBOL": "cell_tower",
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
