@@ -106,7 +106,7 @@ if env.bool("TOKENHUB_TRUST_FORWARDED_PROTO", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("TOKENHUB_CSRF_TRUSTED_ORIGINS", default=[])
 # Everything that a page loads is our own; Swagger UI and the admin draw some of their icons from data: URLs.
-SECURE_CSP: dict[str, list[str]] = {
+SECURE_CSP = {
     "default-src": [CSP.NONE],
     "script-src": [CSP.SELF],
     "style-src": [CSP.SELF],
@@ -118,7 +118,7 @@ SECURE_CSP: dict[str, list[str]] = {
 }
 # Unfold's pages (below /admin/ alone) are driven by Alpine.js, which makes functions of the expressions in attributes
 # and sets style attributes by them. Script or style elements in the page stay forbidden.
-ADMIN_CSP: dict[str, list[str]] = {
+ADMIN_CSP = {
     **SECURE_CSP,
     "script-src": [CSP.SELF, CSP.UNSAFE_EVAL],
     "style-src-attr": [CSP.UNSAFE_INLINE],
