@@ -97,6 +97,9 @@ class Lease:
     rows: Sequence[Registration]
     ends: float
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
     def lasts_for_a_call(self) -> bool:
         """Whether a call that starts now is over before the lease is."""
         return time.monotonic() + settings.TOKENHUB_CALL_DEADLINE.total_seconds() < self.ends
@@ -107,8 +110,6 @@ def claim(app: MobileApp, step: Step, limit: int = BATCH, platforms: Sequence[st
 
     Empty where there are none, or where a race was lost.
     """
-    if not limit:
-        return Lease([], 0.0)
     ends = time.monotonic() + settings.TOKENHUB_LEASE.total_seconds()
     parameters = {
         "app": app.pk,
@@ -145,14 +146,16 @@ def _settle(rows: Sequence[Registration], decide: Decide) -> list[Registration]:
     current = {row.pk: row for row in _locked(rows)}
     now = clock.now()
     ours: list[Registration] = []
-    late: list[Registration] = []
+    late: list[tuple[Registration, Change]] = []
     for claimed in rows:
         row = current.get(claimed.pk)
         if row is None:
             continue  # its user was erased meanwhile, and an administrator did not wait
-        (ours if row.claim_no == claimed.claim_no else late).append(row)
-    changes = [(row, {**_recheck(row, decide(row, now), now), "in_flight": False}) for row in ours]
-    write(changes + [(row, _came_late(row, now)) for row in late])
+        if row.claim_no == claimed.claim_no:
+            ours.append(row)
+        else:
+            late.append((row, _came_late(row, claimed, now)))
+    write([(row, {**_recheck(row, decide(row, now), now), "in_flight": False}) for row in ours] + late)
     return ours
 
 
@@ -184,6 +187,11 @@ def _recheck(row: Registration, change: Change, now: datetime) -> Change:
     return change
 
 
-def _came_late(row: Registration, now: datetime) -> Change:
-    idle = row.state in IDLE and not row.in_flight
-    return {"recheck": True, "due_at": now} if idle else {"recheck": True}
+def _came_late(row: Registration, claimed: Registration, now: datetime) -> Change:
+    change: dict[str, Any] = {"recheck": True}
+    if row.state in IDLE and not row.in_flight:
+        change["due_at"] = now
+    if claimed.state == RegistrationState.RETIRING:
+        # A cleanup: it may come to pass yet, after whatever was registered since.
+        change["cleanup_echo_until"] = now + settings.TOKENHUB_CLEANUP_ECHO
+    return change

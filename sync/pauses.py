@@ -1,14 +1,15 @@
 """Rests that every worker keeps, in the database: never slept through, ended by a probe.
 
 A gate is asked before anything is claimed. While a pause lasts nothing of its subject passes; when its time has
-come one small request does, and only its success ends the pause. Failures without an answer are counted in the same
-row, and open the circuit at the tenth in a row.
+come one small request does, however many workers look, and only its success ends the pause. Failures without an answer
+are counted in the same row, and open the circuit at the tenth in a row.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 
 from django.conf import settings
 from django.db import transaction
@@ -21,7 +22,7 @@ from registry.services.locking import in_transaction, lock
 from registry.states import FailureReason, PauseReason, RegistrationState
 from sync import connect
 from sync.clients.cij import CijClient
-from sync.clients.errors import Denied, Refused, RemoteError, Throttled
+from sync.clients.errors import Denied, NotMade, Refused, RemoteError, Throttled
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +32,37 @@ FOR_CREDENTIALS = (PauseReason.CREDENTIALS, PauseReason.CONFIGURATION)
 
 @dataclass(frozen=True)
 class Gate:
-    """What may pass now: `limit` items in one call. `noted` is the pause or the count that there was."""
+    """What may pass now: `limit` items in one call. `noted` is the pause or the count that there was.
+
+    `probes`: it is a pause whose time has come.
+    """
 
     subject: Subject
     limit: int
     noted: Pause | None = None
+    probes: bool = False
+
+    def claim[T: Sized](self, claim: Callable[[int], T]) -> T | None:
+        """Have `claim` claim what may pass; None where that is nothing. Of all who would probe one claims anything."""
+        if not self.limit:
+            return None
+        if not self.probes:
+            return claim(self.limit) or None
+        with transaction.atomic():
+            claimed = claim(self.limit)
+            if claimed and self._takes_turn():
+                return claimed
+            transaction.set_rollback(True)
+        return None
+
+    def _takes_turn(self) -> bool:
+        """Taken by whoever moves the time on first. Should this process die another probes after that time."""
+        if self.noted is None:
+            return False
+        until = clock.now() + settings.TOKENHUB_PROBE
+        taken = Pause.objects.filter(pk=self.noted.pk, until=self.noted.until).update(until=until) == 1
+        self.noted.until = until
+        return taken
 
     def prove(self, client: CijClient) -> RemoteError | None:
         """Where this call probed a pause for credentials: ask the call that checks them, since a 202 proves nothing."""
@@ -49,16 +76,22 @@ class Gate:
 
     def heed(self, error: RemoteError | None) -> None:
         """A call failed as a whole, or (None) was answered well. Told after its outcomes are settled."""
+        if isinstance(error, NotMade):
+            return
         if error is not None:
-            rest(self.subject, error)
-        elif self.noted:
-            # Only what this call has probed: a pause that another worker noted meanwhile stays.
-            seen = {"pk": self.noted.pk, "reason": self.noted.reason, "failures": self.noted.failures}
-            probed = self.limit == 1 or is_for_losses(self.noted)
-            if Pause.objects.filter(**seen).delete()[0] and probed:
-                logger.info("%s resumed", self.subject)
-                if self.noted.reason in FOR_CREDENTIALS and isinstance(self.subject, MobileApp):
-                    send_again(self.subject)
+            rest(self.subject, error, self.noted.until if self.noted and self.probes else None)
+        elif self.noted and in_transaction(partial(self._end, self.noted)):
+            logger.info("%s resumed", self.subject)
+
+    def _end(self, noted: Pause) -> bool:
+        """End what this call has probed; return whether that was a pause. One that was noted meanwhile stays."""
+        seen = {"pk": noted.pk, "reason": noted.reason, "failures": noted.failures}
+        probed = self.limit == 1 or is_for_losses(noted)
+        if not Pause.objects.filter(**seen).delete()[0] or not probed:
+            return False
+        if noted.reason in FOR_CREDENTIALS and isinstance(self.subject, MobileApp):
+            send_again(self.subject)
+        return True
 
 
 def gate(
@@ -80,17 +113,18 @@ def gate(
     probe = 1
     if is_for_losses(pause):
         probe = full if rechecks else 0
-    return Gate(subject, probe if pause.until <= clock.now() else 0, pause)
+    return Gate(subject, probe if pause.until <= clock.now() else 0, pause, probes=True)
 
 
-def rest(subject: Subject, error: RemoteError) -> None:
+def rest(subject: Subject, error: RemoteError, probed_until: datetime | None = None) -> None:
     """Note a failed call: pause at once, or count where there was no answer.
 
-    Not of a connection that was replaced meanwhile: it says nothing of the present one.
+    Not of a connection that was replaced meanwhile: it says nothing of the present one. `probed_until`: the time of the
+    pause that the call has probed; it has kept other probes away, and asks for no rest.
     """
     if isinstance(subject, MobileApp) and not _is_present(subject):
         return
-    pause = in_transaction(lambda: _note(subject, error))
+    pause = in_transaction(lambda: _note(subject, error, probed_until))
     if pause and (pause.reason != PauseReason.UNAVAILABLE or pause.failures >= settings.TOKENHUB_CIRCUIT_FAILURES):
         wait = (pause.until - clock.now()).total_seconds()
         logger.warning("%s paused for %.0f s: %s (%s)", subject, wait, pause.get_reason_display(), error)
@@ -100,23 +134,25 @@ def _is_present(app: MobileApp) -> bool:
     return MobileApp.objects.filter(pk=app.pk, connection_no=app.connection_no).exists()
 
 
-def _note(subject: Subject, error: RemoteError) -> Pause | None:
+def _note(subject: Subject, error: RemoteError, probed_until: datetime | None) -> Pause | None:
     pause = _locked(subject)
     reason = _reason(error)
-    if is_for_losses(pause):
+    now = clock.now()
+    earlier = pause.until if pause.pk and pause.until != probed_until else now
+    throttled = reason == PauseReason.THROTTLED and pause.reason in FOR_CREDENTIALS
+    if is_for_losses(pause) or throttled:
         # Its probe did not come through: what it was to find out is as open as before.
-        until = clock.now() + _wait(error, reason, pause.failures + 1)
-        Pause.objects.filter(pk=pause.pk).update(until=until)
+        until = now + _wait(error, reason, pause.failures + 1)
+        Pause.objects.filter(pk=pause.pk).update(until=max(until, earlier))
         return None
-    earlier = pause.until if pause.pk else None
     if pause.pk and pause.reason != reason:
         if reason == PauseReason.UNAVAILABLE:
             return None  # silence says nothing new of one that is throttled or refuses our credentials
         # Failures of another kind lengthen no rest: a throttled call says nothing of the credentials.
-        pause.failures, earlier = 0, None
+        pause.failures, earlier = 0, now
     pause.failures += 1
-    until = clock.now() + _wait(error, reason, pause.failures)
-    pause.reason, pause.detail, pause.until = reason, str(error), max(until, earlier or until)
+    pause.reason, pause.detail = reason, str(error)
+    pause.until = max(now + _wait(error, reason, pause.failures), earlier)
     pause.save()
     return pause
 

@@ -67,10 +67,13 @@ def backoff(attempts: int) -> timedelta:
 
     Never given up: the far end comes back some day.
     """
-    if attempts * timedelta(seconds=25) > settings.TOKENHUB_RETRY_SLOW_AFTER:
+    longest: timedelta = settings.TOKENHUB_SLOWEST_RETRY
+    # The first few are shorter, so that this many take about so long.
+    if attempts * longest * 5 / 6 > settings.TOKENHUB_RETRY_SLOW_AFTER:
         slow: timedelta = settings.TOKENHUB_RETRY_SLOW * random.uniform(0.9, 1.1)  # noqa: S311 jitter, not a secret
         return slow
-    return timedelta(seconds=min(30.0, 2.0 ** min(attempts, 10))) * random.uniform(0.75, 1.25)  # noqa: S311
+    doubled: timedelta = settings.TOKENHUB_RETRY * 2 ** min(attempts, 20)
+    return min(longest, doubled) * random.uniform(0.75, 1.25)  # noqa: S311
 
 
 def _later(attempts: int) -> timedelta:

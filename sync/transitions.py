@@ -74,6 +74,11 @@ def unanswered(row: Registration, detail: str, now: datetime, patience: timedelt
     return change
 
 
+def not_taken(row: Registration, detail: str, now: datetime) -> Change:
+    """CI-J did not take the registration, and it is not the registration's fault: it holds no more than before."""
+    return try_again(row, detail, now) | {"undecided_until": None, "maybe_held": held_before(row, now)}
+
+
 def try_again(row: Registration, detail: str, now: datetime) -> Change:
     """No answer that decides anything: the same step again later. What may be held stays so."""
     wait = decide(Reason.NO_ANSWER, row.attempts).delay or timedelta(0)

@@ -111,7 +111,7 @@ def connections_of(app: MobileApp) -> list[int]:
 
 def left_under(app: MobileApp) -> tuple[int, int]:
     """How many registrations CI-J has still to forget, and how many events are not relayed yet."""
-    registrations = Registration.objects.filter(app=app).exclude(is_over(timezone.now()))
+    registrations = Registration.objects.filter(app=app).exclude(is_over())
     return registrations.count(), InteractionEvent.objects.filter(app=app, due_at__isnull=False).count()
 
 
@@ -120,7 +120,7 @@ def is_empty(app: MobileApp) -> bool:
     rows, events = Registration.objects.filter(app=app), InteractionEvent.objects.filter(app=app)
     if rows.filter(due_at__isnull=False).exists() or events.filter(due_at__isnull=False).exists():
         return False
-    return not rows.exclude(is_over(timezone.now())).exists()
+    return not rows.exclude(is_over()).exists()
 
 
 def _replace(pk: int, new: dict[str, Any]) -> MobileApp:
@@ -162,7 +162,7 @@ def _free_slug(slug: str) -> str:
 
 def _abandon(pk: int, note: str) -> tuple[int, int]:
     app = MobileApp.objects.defer("api_token").select_for_update(no_key=True).get(pk=pk)
-    left = Registration.objects.filter(app=app).exclude(is_over(timezone.now()))
+    left = Registration.objects.filter(app=app).exclude(is_over())
     waiting = Erasure.objects.filter(state=ErasureState.WAITING, app=app.replaced_by_id)
     erasures = {erasure.pk: erasure for erasure in waiting.select_for_update().order_by("pk")}
     counts = left.filter(erasure__in=list(erasures)).order_by().values_list("erasure").annotate(Count("pk"))

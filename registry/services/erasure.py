@@ -72,8 +72,7 @@ def finish(erasure: Erasure, state: ErasureState) -> bool:
         # The planner has the last word on what other devices desire: it is not ours to delete.
         linked.filter(desired=True).exclude(device__in=devices).update(erasure=None)
     registrations = list(linked.select_for_update().order_by("pk").values_list("pk", flat=True))
-    now = timezone.now()
-    waiting = linked.exclude(is_over(now)).count()
+    waiting = linked.exclude(is_over()).count()
     planned = all(device.revision == device.planned_revision for device in devices)
     if state is not ErasureState.FORCED and (waiting or not planned):
         return False
@@ -81,7 +80,7 @@ def finish(erasure: Erasure, state: ErasureState) -> bool:
     events, _ = InteractionEvent.objects.filter(device__in=devices).delete()
     Registration.objects.filter(pk__in=registrations).delete()
     Device.objects.filter(pk__in=[device.pk for device in devices]).delete()
-    erasure.state, erasure.finished_at = state, now
+    erasure.state, erasure.finished_at = state, timezone.now()
     erasure.devices = len(devices)
     erasure.registrations += len(registrations)
     erasure.events += events
@@ -92,9 +91,8 @@ def finish(erasure: Erasure, state: ErasureState) -> bool:
 
 def unfinished(erasures: Sequence[Erasure]) -> set[uuid.UUID]:
     """Those among them that still wait for the planner or for CI-J, as far as a look without locks can tell."""
-    now = timezone.now()
     to_plan = Device.objects.filter(erasure__in=erasures, revision__gt=F("planned_revision"))
-    to_clean_up = Registration.objects.filter(erasure__in=erasures).exclude(is_over(now))
+    to_clean_up = Registration.objects.filter(erasure__in=erasures).exclude(is_over())
     found = {*to_plan.values_list("erasure", flat=True), *to_clean_up.values_list("erasure", flat=True)}
     return {erasure for erasure in found if erasure is not None}
 

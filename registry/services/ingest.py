@@ -262,6 +262,8 @@ def _update_device(device: Device, launch: Launch, token_hash: bytes, user: Mobi
         setattr(device, name, value)
     if before != (device.token, device.platform, device.user_id, device.retired_at):
         device.revision += 1  # the row is locked
+    else:
+        _confirm_again(device)
     written = ["platform", "token", "token_hash", "token_changed_at", "user", "retired_at", "retired_reason"]
     others = (*shared.FIELDS, *freshness.FIELDS, *installations.FIELDS)
     device.save(update_fields=[*written, "last_seen", "revision", *others, *launch.info])

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from registry.models import Device, Erasure, InteractionEvent, Registration, ReplacedConnection
@@ -22,7 +23,7 @@ def purge() -> int:
     """Delete a batch of each kind; return how many rows."""
     now = timezone.now()
     over = (
-        registrations(now, now - settings.TOKENHUB_PURGE_REGISTRATIONS),
+        registrations(now - settings.TOKENHUB_PURGE_REGISTRATIONS),
         events(now - settings.TOKENHUB_PURGE_EVENTS),
         devices(now - settings.TOKENHUB_PURGE_DEVICES),
         receipts(now - settings.TOKENHUB_PURGE_RECEIPTS),
@@ -31,10 +32,10 @@ def purge() -> int:
     return sum(_delete_batch(rows) for rows in over)
 
 
-def is_over(now: datetime) -> Q:
+def is_over() -> Q:
     """A registration that CI-J never knew of, or whose cleanup it accepted, and nothing sent for it is in the air."""
     return Q(
-        Q(unanswered_until__isnull=True) | Q(unanswered_until__lt=now),
+        Q(unanswered_until__isnull=True) | Q(unanswered_until__lt=Now()),
         state=RegistrationState.RETIRED,
         desired=False,
         maybe_held=False,
@@ -44,10 +45,10 @@ def is_over(now: datetime) -> Q:
     )
 
 
-def registrations(now: datetime, before: datetime) -> QuerySet[Registration]:
+def registrations(before: datetime) -> QuerySet[Registration]:
     """Over, and last changed before that time."""
     return Registration.objects.filter(
-        is_over(now),
+        is_over(),
         Q(cleaned_at__isnull=True) | Q(cleaned_at__lt=before),
         erasure__isnull=True,
         desired_changed_at__lt=before,

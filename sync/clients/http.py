@@ -112,7 +112,8 @@ def failure(status: int, headers: Mapping[str, str], content: bytes | bytearray)
     if status in (401, 403):
         return Denied(text)
     if status == 429 or (status == 503 and "retry-after" in headers):
-        return Throttled(text, retry_after(headers.get("retry-after", "")))
+        # A gateway's 503 does not say how far the call had come.
+        return Throttled(text, retry_after(headers.get("retry-after", "")), may_have_acted=status == 503)
     if 400 <= status < 500 and status != 408:
         return Refused(text)
     return Unavailable(text)

@@ -79,9 +79,10 @@ def run_batch(app: MobileApp) -> int:
     if not environment.change_tracking:
         return 0
     gate = pauses.gate(environment, PAGES)
-    feed = _claim(app) if gate.limit else None
-    if feed is None:
+    feeds = gate.claim(lambda _: _claim(app))
+    if feeds is None:
         return 0
+    [feed] = feeds
     client, table = connect.dataverse(environment), connect.tables(environment)[feed.table]
     for asked in range(1, gate.limit + 1):
         try:
@@ -127,13 +128,14 @@ def after_failure(feed: ChangeFeed, error: RemoteError, now: datetime) -> dict[s
     return change
 
 
-def _claim(app: MobileApp) -> ChangeFeed | None:
+def _claim(app: MobileApp) -> list[ChangeFeed]:
+    """The feed that is due longest, if any."""
     feeds = ChangeFeed.objects.filter(environment=app.dataverse)
     missing = set(app.match) - set(feeds.values_list("table", flat=True))
     new = [ChangeFeed(environment=app.dataverse, table=table) for table in sorted(missing)]
     ChangeFeed.objects.bulk_create(new, ignore_conflicts=True)
     parameters = {"environment": app.dataverse_id, "tables": list(app.match), "lease": settings.TOKENHUB_LEASE}
-    return next(iter(ChangeFeed.objects.raw(_CLAIM, parameters)), None)
+    return list(ChangeFeed.objects.raw(_CLAIM, parameters))
 
 
 def _settle(feed: ChangeFeed, change: dict[str, Any]) -> bool:

@@ -6,10 +6,11 @@ from datetime import datetime
 from django.conf import settings
 
 from registry.models import MobileApp, Registration
+from registry.services.locking import in_transaction
 from registry.states import Step
 from sync import connect, pauses, transitions, waves
 from sync.clients.cij import MAX_BATCH, Outcome
-from sync.clients.errors import Denied, Unavailable
+from sync.clients.errors import Denied, NotMade
 from sync.outbox import Change, claim, settle
 from sync.policy import Reason, reason_of
 from sync.steps.push import attempt
@@ -20,15 +21,15 @@ logger = logging.getLogger(__name__)
 def run_batch(app: MobileApp) -> int:
     """Ask for the outcomes of a batch of the app's registrations; return how many."""
     gate = pauses.gate(app, MAX_BATCH)
-    lease = claim(app, Step.CONFIRM, gate.limit)
-    if not lease.rows:
+    lease = gate.claim(lambda limit: claim(app, Step.CONFIRM, limit))
+    if lease is None:
         return 0
     outcomes: dict[int, Outcome] = {}
     client = connect.cij(app)
 
     def ask() -> None:
         if not lease.lasts_for_a_call():
-            raise Unavailable("the lease ended before it was asked for")
+            raise NotMade("the lease ended before it was asked for")
         answers = client.statuses([row.request_id for row in lease.rows if row.request_id])
         outcomes.update(zip((row.pk for row in lease.rows), answers, strict=True))
 
@@ -46,7 +47,11 @@ def run_batch(app: MobileApp) -> int:
             return transitions.not_told(row, failure, now, settings.TOKENHUB_HANDOVER_PATIENCE)
         return transitions.confirmed(row, outcome, now, settings.TOKENHUB_HANDOVER_PATIENCE)
 
-    # What moved to a replaced connection meanwhile says nothing of the present one.
-    waves.heed(app, [row for row in settle(lease.rows, decide) if row.app_id == app.pk])
+    def note() -> None:
+        # What moved to a replaced connection meanwhile says nothing of the present one.
+        waves.heed(app, [row for row in settle(lease.rows, decide) if row.app_id == app.pk])
+
+    # In one: a token that failed and was not counted would not be queued again with its wave.
+    in_transaction(note)
     gate.heed(error)
     return len(lease.rows)

@@ -24,7 +24,7 @@ from registry.services.users import mark_devices
 from registry.states import MappingState, MatchKey
 from sync import connect, pauses
 from sync.clients.dataverse import DataverseClient, by_value
-from sync.clients.errors import Refused, RemoteError, Unavailable
+from sync.clients.errors import NotMade, Refused, RemoteError
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ def run_batch(app: MobileApp) -> int:
     """Look up a batch of the app's due users; return how many."""
     gate = pauses.gate(app.dataverse, BATCH)
     ends = time.monotonic() + settings.TOKENHUB_LEASE.total_seconds() - connect.deadline()
-    claimed = _claim(app, gate.limit) if gate.limit else []
-    if not claimed:
+    claimed = gate.claim(lambda limit: _claim(app, limit))
+    if claimed is None:
         return 0
     users = list(MobileUser.objects.filter(pk__in=[mapping.user_id for mapping in claimed]))
     answers, error = look_up(connect.dataverse(app.dataverse), app, users, ends)
@@ -94,7 +94,7 @@ def look_up(
         if not waiting:
             continue
         if time.monotonic() > ends:
-            return answers, Unavailable("the lease ended before everybody was looked up")
+            return answers, NotMade("the lease ended before everybody was looked up")
         column = tables[table].email_column if key == MatchKey.EMAIL else tables[table].phone_column
         try:
             found = by_value(client.find(tables[table], column, sorted({_value(user, key) for user in waiting})))

@@ -3,7 +3,7 @@
 1. claim a batch and commit: from then on CI-J may hold its triples;
 2. send it; where CI-J refuses a batch (400), ask whether the app's configuration is at fault, and if not split the
    batch until the poison items stand alone, so that one bad token never blocks the others;
-3. settle what is decided; what got no answer is sent again later.
+3. settle what is decided; what got no answer, or was not taken, is sent again later.
 """
 
 import logging
@@ -18,27 +18,29 @@ from registry.states import Step
 from sync import connect, pauses, transitions, waves
 from sync.clients.callbacks import Callback
 from sync.clients.cij import MAX_BATCH, CijClient, Pair
-from sync.clients.errors import Refused, RemoteError, Unavailable
+from sync.clients.errors import NotMade, Refused, RemoteError
 from sync.outbox import Change, Lease, claim, settle
 from sync.policy import Reason, decide
 
 logger = logging.getLogger(__name__)
 
-# What is decided of each registration, by its id: CI-J's request id, or its refusal. The others got no answer.
-Decided = dict[int, uuid.UUID | Refused]
+# What is decided of each registration, by its id: CI-J's request id, or its refusal; None where CI-J took it and no
+# request id came back.
+Decided = dict[int, uuid.UUID | Refused | None]
 
 
 def run_batch(app: MobileApp) -> int:
     """Send a batch of the app's due registrations; return how many."""
     gate = pauses.gate(app, MAX_BATCH)
-    platforms, limit = waves.lane(app, gate.limit)
-    lease = claim(app, Step.PUSH, limit, platforms)
-    if not lease.rows:
+    platforms, most = waves.lane(app, gate.limit)
+    lease = gate.claim(lambda limit: claim(app, Step.PUSH, min(limit, most), platforms))
+    if lease is None:
         return 0
     decided: Decided = {}
     batch_id = uuid.uuid4()
     client = connect.cij(app)
     error = attempt(lambda: _send(client, lease, connect.callback(batch_id), lease.rows, decided))
+    may_have_acted = error is not None and error.may_have_acted
     error = doubt(gate, lease, decided) or error or gate.prove(client)
     failure = str(error or "no request id came back")
     if error:
@@ -46,11 +48,13 @@ def run_batch(app: MobileApp) -> int:
 
     def change(row: Registration, now: datetime) -> Change:
         outcome = decided.get(row.pk)
-        if outcome is None:
-            return transitions.unanswered(row, failure, now, settings.TOKENHUB_HANDOVER_PATIENCE)
         if isinstance(outcome, Refused):
             return transitions.refused(row, str(outcome), now)
-        return transitions.accepted(row, outcome, now) | {"batch_id": batch_id}
+        if outcome is not None:
+            return transitions.accepted(row, outcome, now) | {"batch_id": batch_id}
+        if may_have_acted or row.pk in decided:
+            return transitions.unanswered(row, failure, now, settings.TOKENHUB_HANDOVER_PATIENCE)
+        return transitions.not_taken(row, failure, now)
 
     # What is known is written down first: it must not be lost to whatever the gate does.
     settle(lease.rows, change)
@@ -67,29 +71,31 @@ def attempt(calls: Callable[[], None]) -> RemoteError | None:
     return None
 
 
-def doubt[T](gate: pauses.Gate, lease: Lease, decided: dict[int, T | Refused]) -> RemoteError | None:
+def doubt[T](
+    gate: pauses.Gate, lease: Lease, decided: dict[int, T | Refused], *, probes_count: bool = False
+) -> RemoteError | None:
     """Drop refusals that do not speak of their rows; return the error that they stand for where that is the app's.
 
     A refusal is believed where others of the same batch passed and it is in the minority. Where half fails, the
     app's configuration is at fault: fail nothing. A row that stands alone has nothing to be compared with: it is
-    tried again some times first.
+    tried again some times first. `probes_count`: so is one that probes a pause.
     """
     refused = [key for key, outcome in decided.items() if isinstance(outcome, Refused)]
     if not refused or 2 * len(refused) < len(decided):
         return None
-    alone = len(lease.rows) == 1 and gate.noted is None
-    if alone and decide(Reason.REFUSED_ALONE, lease.rows[0].attempts).failure:
+    alone, rests = len(lease.rows) == 1, gate.noted is not None
+    if alone and (probes_count or not rests) and decide(Reason.REFUSED_ALONE, lease.rows[0].attempts).failure:
         return None
     for key in refused:
         del decided[key]
-    return None if alone else Refused(f"{len(refused)} of {len(lease.rows)} refused")
+    return None if alone and not rests else Refused(f"{len(refused)} of {len(lease.rows)} refused")
 
 
 def _send(
     client: CijClient, lease: Lease, callback: Callback | None, rows: Sequence[Registration], decided: Decided
 ) -> None:
     if not lease.lasts_for_a_call():
-        raise Unavailable("the lease ended before everything was sent")
+        raise NotMade("the lease ended before everything was sent")
     try:
         request_ids = client.register([pair(row) for row in rows], callback)
     except Refused as refusal:
@@ -102,8 +108,7 @@ def _send(
         _send(client, lease, callback, rows[:middle], decided)
         _send(client, lease, callback, rows[middle:], decided)
     else:
-        found = zip(rows, request_ids, strict=True)
-        decided.update((row.pk, request_id) for row, request_id in found if request_id is not None)
+        decided.update(zip((row.pk for row in rows), request_ids, strict=True))
 
 
 def pair(row: Registration) -> Pair:

@@ -52,8 +52,8 @@ def run_batch(app: MobileApp) -> int:
     if not mapped.filter(recheck_at__lte=Now()).exists():
         return 0
     gate = pauses.gate(environment, BATCH, rechecks=True)
-    claimed = _claim(app, gate.limit) if gate.limit else []
-    if not claimed:
+    claimed = gate.claim(lambda limit: _claim(app, limit))
+    if claimed is None:
         return 0
     starts = {mapping.pk: _ref(mapping) for mapping in claimed}
     try:

@@ -14,7 +14,7 @@ from registry.services import clock
 from registry.states import EventState
 from sync import connect, pauses
 from sync.clients.cij import Connection, report_opened
-from sync.clients.errors import Denied, Refused, RemoteError, Throttled, Unavailable
+from sync.clients.errors import Denied, NotMade, Refused, RemoteError, Throttled, Unavailable
 from sync.policy import backoff
 
 logger = logging.getLogger(__name__)
@@ -39,21 +39,24 @@ RETURNING *
 def run_batch(app: MobileApp) -> int:
     """Relay a batch of the app's due events; return how many."""
     gate = pauses.gate(app, BATCH)
-    if not gate.limit:
-        return 0
     ends = time.monotonic() + settings.TOKENHUB_LEASE.total_seconds() - connect.deadline()
+    events = gate.claim(lambda limit: _claim(app, limit))
+    if events is None:
+        return 0
+    outcomes = connect.http().run(_send_all(connect.connection(app), events, ends))
+    _settle(events, outcomes)
+    _heed(gate, outcomes)
+    return len(events)
+
+
+def _claim(app: MobileApp, limit: int) -> list[InteractionEvent]:
     parameters = {
         "app": app.pk,
         "connection": app.connection_no,
-        "limit": gate.limit,
+        "limit": limit,
         "lease": settings.TOKENHUB_LEASE,
     }
-    events = list(InteractionEvent.objects.raw(_CLAIM, parameters))
-    if events:
-        outcomes = connect.http().run(_send_all(connect.connection(app), events, ends))
-        _settle(events, outcomes)
-        _heed(gate, outcomes)
-    return len(events)
+    return list(InteractionEvent.objects.raw(_CLAIM, parameters))
 
 
 async def _send_all(
@@ -68,7 +71,7 @@ async def _send_all(
             if blocked:
                 return blocked[0]
             if time.monotonic() > ends or event.tracking_id is None:
-                return Unavailable("not sent in time")
+                return NotMade("not sent in time")
             try:
                 await report_opened(connect.http(), connection, event.tracking_id, event.token)
             except RemoteError as error:
@@ -105,7 +108,7 @@ def _heed(gate: pauses.Gate, outcomes: Sequence[RemoteError | None]) -> None:
         logger.warning("%s: %d of %d events not relayed: %s", gate.subject, len(errors), len(outcomes), errors[0])
     stop: RemoteError | None = next((error for error in errors if isinstance(error, (Throttled, Denied))), None)
     if stop is None and all(isinstance(error, Unavailable) for error in outcomes):
-        stop = errors[0]
+        stop = next((error for error in errors if not isinstance(error, NotMade)), errors[0])
     if stop is not None:
         gate.heed(stop)
     elif None in outcomes and (gate.noted is None or gate.noted.reason not in pauses.FOR_CREDENTIALS):

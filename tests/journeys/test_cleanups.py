@@ -1,8 +1,11 @@
-"""Cleanups that CI-J refuses: one token's, or everybody's."""
+"""Cleanups that CI-J refuses, one token's or everybody's, and those that take long."""
+
+from datetime import timedelta
 
 import pytest
+from pytest_django import Settings
 
-from registry.models import Registration
+from registry.models import MobileApp, Registration
 from sync import tasks
 from tests.journeys.test_outages import launch
 from tests.sandbox_process import World
@@ -56,3 +59,34 @@ def test_no_single_one_is_blamed_where_the_status_call_is_refused_too(signed_out
     assert signed_out.app.pauses.get().reason == "configuration"
     row = Registration.objects.get(token="token-u1")
     assert (row.state, row.cleaned_at) == ("retiring", None)
+
+
+def test_two_that_are_refused_for_good_and_stand_alone_do_not_block_the_next_owner_for_ever(
+    world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that there is fails, so the app rests; and nothing else could end that."""
+    settings.TOKENHUB_PROBE = settings.TOKENHUB_RETRY = timedelta(milliseconds=10)
+    launch(world, 2)
+    world.work_until(lambda: Registration.objects.filter(state="registered").count() == 2)
+    refuse(world, "cleanup", "cleanup_batch")
+    bert = world.contact(emailaddress1="bert@example.com")
+    world.mobile.post("devices/u0/sign-out")
+    world.server.launch(installation_id="u1", token="token-u1", user={"id": "bert", "email": "bert@example.com"})
+    tasks.STEPS["map"]()
+    tasks.STEPS["plan"]()
+    tasks.STEPS["cleanup"]()
+    assert world.app.pauses.get().reason == "configuration"
+    world.work_until(lambda: world.server.state("u1") == "registered", timeout=30)
+    assert (bert, "token-u1") in world.held()
+    assert {row.detail for row in Registration.objects.filter(state="retired")} == {"The cleanup was refused: HTTP 400"}
+
+
+def test_single_ones_that_outlast_the_lease_are_no_outage(signed_out: World, settings: Settings) -> None:
+    settings.TOKENHUB_LEASE, settings.TOKENHUB_CALL_DEADLINE = timedelta(seconds=2.7), timedelta(seconds=2)
+    MobileApp.objects.update(batch_cleanup=False)
+    signed_out.microsoft.add_fault("cleanup", times=None, delay=0.5)
+    tasks.STEPS["cleanup"]()
+    assert 1 <= Registration.objects.filter(cleaned_at__isnull=False).count() <= 2
+    assert not signed_out.app.pauses.exists()
+    signed_out.microsoft.clear_faults()
+    signed_out.work_until(lambda: signed_out.held() == set())

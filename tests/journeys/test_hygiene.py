@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from registry.models import Device, Erasure, InteractionEvent, MobileApp, Registration
 from registry.services import purge
-from registry.services.erasure import erase_user, force_erasure
+from registry.services.erasure import erase_user, force_erasure, unfinished
 from registry.services.hygiene import retire_stale
 from sync import tasks
 from tests.conftest import Api
@@ -236,10 +236,26 @@ def test_only_what_cij_has_forgotten_for_good_is_over(app: MobileApp, server: Ap
         app=app, device=Device.objects.get(), table="contact", dataverse_id=uuid.uuid4(), platform="android",
         token="token-1", token_hash=b"", state="retired", desired=False, due_at=None,
     )  # fmt: skip
-    over = Registration.objects.filter(purge.is_over(timezone.now()))
+    over = Registration.objects.filter(purge.is_over())
     assert over.get() == row
     Registration.objects.update(**what)
     assert not over.exists()
+
+
+def test_nothing_is_over_sooner_where_a_clock_is_fast(
+    app: MobileApp, server: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.launch(user=ANNA)
+    receipt = erase_user(app, "anna", "test")
+    Device.objects.update(planned_revision=F("revision"))
+    Registration.objects.create(
+        app=app, erasure=receipt, table="contact", dataverse_id=uuid.uuid4(), platform="android", token="token-1",
+        token_hash=b"", state="retired", desired=False, due_at=None,
+        unanswered_until=timezone.now() + timedelta(hours=20),
+    )  # fmt: skip
+    fast = timezone.now() + timedelta(days=2)
+    monkeypatch.setattr(timezone, "now", lambda: fast)
+    assert unfinished([receipt]) == {receipt.pk}
 
 
 def test_a_retired_device_waits_for_its_plan(app: MobileApp, server: Api) -> None:

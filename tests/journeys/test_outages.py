@@ -8,11 +8,12 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from registry.models import DataverseMapping, InteractionEvent, MobileApp, MobileUser, Pause, Registration
+from registry.models import DataverseMapping, Erasure, InteractionEvent, MobileApp, MobileUser, Pause, Registration
+from registry.services.erasure import erase_user
 from registry.services.locking import in_transaction
 from registry.services.users import mark_devices
 from sync import connect, pauses, tasks
-from sync.clients.errors import Unavailable
+from sync.clients.errors import Throttled, Unavailable
 from tests.races import in_parallel
 from tests.sandbox_process import World
 
@@ -193,3 +194,58 @@ def test_every_call_of_a_batch_that_is_taken_apart_is_counted(world: World) -> N
     tasks.STEPS["push"]()
     world.app.refresh_from_db()
     assert connect.bucket(world.app).is_empty()
+
+
+@pytest.mark.parametrize("status", [400, 401, 429])
+def test_what_cij_did_not_take_keeps_nobody_waiting(world: World, settings: Settings, status: int) -> None:
+    """Nothing has to be cleaned up, nor waited for: CI-J said that it knows nothing of it."""
+    world.microsoft.add_fault("register_batch", times=None, status=status)
+    launch(world, 2)
+    world.work_until(world.app.pauses.exists)
+    receipt = erase_user(world.app, "u0", "test")
+    world.mobile.post("devices/u1/sign-out")
+    Erasure.objects.update(due_at=timezone.now())
+    world.work_until(lambda: Erasure.objects.get(pk=receipt.pk).state == "done")
+    world.work_until(lambda: Registration.objects.get().state == "retired")
+    assert Registration.objects.get().due_at is None
+    assert world.microsoft.calls("cleanup") == world.microsoft.calls("cleanup_batch") == []
+
+
+def test_a_registration_that_was_taken_without_a_request_id_may_be_held(world: World) -> None:
+    world.microsoft.add_fault("register_batch", status=202, body=[{}], handled=True)
+    launch(world, 1)
+    tasks.STEPS["map"]()
+    tasks.STEPS["plan"]()
+    tasks.STEPS["push"]()
+    assert Registration.objects.get().maybe_held is True
+    world.mobile.post("devices/u0/sign-out")
+    world.work_until(lambda: world.microsoft.effects("cleanup"))
+    assert world.held() == set()
+
+
+def test_a_gateway_s_503_does_not_say_that_cij_did_not_take_it(world: World) -> None:
+    world.microsoft.add_fault("register_batch", status=503, headers={"Retry-After": "1"}, handled=True)
+    launch(world, 1)
+    world.work_until(world.app.pauses.exists)
+    assert Registration.objects.get().maybe_held is True
+    world.mobile.post("devices/u0/sign-out")
+    world.work_until(lambda: world.microsoft.effects("cleanup"))
+    assert world.held() == set()
+
+
+def test_of_all_workers_one_probes(world: World) -> None:
+    launch(world, 8)
+    tasks.STEPS["map"]()
+    tasks.STEPS["plan"]()
+    pauses.rest(world.app, Throttled("HTTP 429", 60))
+    world.app.pauses.update(until=timezone.now())
+    world.microsoft.add_fault("register_batch", times=None, status=500, delay=0.5)
+    assert in_parallel(6, lambda _: tasks.STEPS["push"]()) == []
+    [probe] = world.microsoft.calls("register_batch")
+    assert len(probe.items) == 1
+    # The others have claimed nothing; should the one have died, another probes later.
+    assert Registration.objects.filter(in_flight=True).count() == 0
+    assert Registration.objects.filter(attempts=0).count() == 7
+    world.microsoft.clear_faults()
+    world.app.pauses.update(until=timezone.now())
+    world.work_until(lambda: len(world.held()) == 8)

@@ -96,6 +96,18 @@ def test_an_old_registration_is_confirmed_again_when_its_phone_launches(world: W
     assert Registration.objects.get().registered_at > timezone.now() - timedelta(minutes=1)  # type: ignore[operator]
 
 
+def test_so_it_is_when_the_launch_tells_of_a_new_version_of_the_app(world: World) -> None:
+    anna = world.contact(emailaddress1="anna@example.com")
+    phone = {"installation_id": "phone-1", "token": "token-1", "user": {"id": "anna", "email": "anna@example.com"}}
+    world.server.launch(**phone, app_version="1.0")
+    world.work_until(lambda: world.server.state() == "registered")
+    Registration.objects.update(registered_at=timezone.now() - timedelta(days=31))
+    world.server.launch(**phone, app_version="2.0")
+    world.work_until(lambda: len(world.microsoft.calls("register_batch")) == 2)
+    world.work_until(lambda: world.server.state() == "registered")
+    assert world.held() == {(anna, "token-1")}
+
+
 @pytest.mark.usefixtures("small_wave")
 def test_a_wave_may_come_slowly_and_what_it_failed_from_its_first_on_is_tried_again(world: World) -> None:
     tokens: dict[str, str] = {}
@@ -196,3 +208,51 @@ def test_an_outcome_of_api_token_not_valid_pauses_the_app_and_costs_no_token(wor
     world.app.pauses.update(until=timezone.now())
     Registration.objects.update(due_at=timezone.now())
     world.work_until(lambda: world.server.state("android1") == "registered")
+
+
+@pytest.mark.usefixtures("small_wave")
+def test_a_worker_that_dies_before_it_counts_costs_the_wave_no_token(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = launch(world, *range(6))
+    world.microsoft.set_outcomes(dict.fromkeys(tokens.values(), "DryRunSendingFailed"))
+    died: list[object] = []
+
+    def die(*_: object) -> None:
+        died.append(_)
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(waves, "heed", die)
+        world.work_until(lambda: died)
+    Registration.objects.filter(in_flight=True).update(due_at=timezone.now())  # its lease is over
+    world.work_until(lambda: open_pauses(world.app).exists())
+    assert not Registration.objects.filter(state="failed").exists()
+    world.microsoft.set_outcomes(dict.fromkeys(tokens.values(), None))
+    world.app.pauses.update(until=timezone.now())
+    world.work_until(lambda: {token for _, token in world.held()} == set(tokens.values()))
+
+
+def test_a_worker_that_dies_while_it_ends_a_pause_leaves_it_to_the_next_probe(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was sent with wrong credentials would wait for a day otherwise, as CI-J never says what became of it."""
+    launch(world, 1)
+    app = world.app
+    world.microsoft.put_app(str(app.org_id), str(app.mobile_app_id), "another")
+    world.work_until(lambda: open_pauses(app).filter(reason__in=["credentials", "configuration"]).exists())
+    world.microsoft.put_app(str(app.org_id), str(app.mobile_app_id), API_TOKEN)
+    died: list[object] = []
+
+    def die(*_: object) -> None:
+        died.append(_)
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pauses, "send_again", die)
+        app.pauses.update(until=timezone.now())
+        world.work_until(lambda: died)
+    assert open_pauses(app).exists()
+    app.pauses.update(until=timezone.now())
+    world.work_until(lambda: world.server.state("android1") == "registered", timeout=30)
+    assert Registration.objects.get().rounds == 0

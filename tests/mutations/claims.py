@@ -3,6 +3,7 @@
 from tests.mutations.mutation import Mutation
 
 _OUTBOX = "tests/sync/test_outbox.py"
+_LATE_CLEANUP = "tests/journeys/test_late_cleanup.py"
 _PLAN = "tests/journeys/test_plan.py"
 _OUTAGES = "tests/journeys/test_outages.py"
 _URGENCY = "tests/journeys/test_urgency.py"
@@ -61,7 +62,7 @@ TABLE = [
     Mutation(
         "No array of cleanups is sent that its lease may not outlast",
         "sync/steps/cleanup.py",
-        old='    if not lease.lasts_for_a_call():\n        raise Unavailable("the lease ended before it was sent")\n',
+        old='    if not lease.lasts_for_a_call():\n        raise NotMade("the lease ended before it was sent")\n',
         new="",
         tests=(f"{_OUTAGES}::test_nothing_is_sent_that_its_lease_may_not_outlast",),
     ),
@@ -69,7 +70,7 @@ TABLE = [
         "No single cleanup is sent that its lease may not outlast",
         "sync/steps/cleanup.py",
         old="        if not lease.lasts_for_a_call():\n"
-        '            raise Unavailable("the lease ended before everything was sent")\n',
+        '            raise NotMade("the lease ended before everything was sent")\n',
         new="",
         tests=(f"{_OUTAGES}::test_nothing_is_sent_that_its_lease_may_not_outlast",),
     ),
@@ -90,16 +91,23 @@ TABLE = [
     Mutation(
         "An answer that came after its lease was lost changes no state",
         "sync/outbox.py",
-        old="(ours if row.claim_no == claimed.claim_no else late)",
-        new="ours",
+        old="if row.claim_no == claimed.claim_no:",
+        new="if True:",
         tests=(f"{_OUTBOX}::test_a_late_answer_changes_no_state_but_has_the_row_looked_at_again",),
     ),
     Mutation(
         "An answer that came late has an idle row looked at again",
         "sync/outbox.py",
-        old='return {"recheck": True, "due_at": now} if idle else {"recheck": True}',
-        new="return {}",
+        old='        change["due_at"] = now\n    if claimed.state',
+        new="        pass\n    if claimed.state",
         tests=(f"{_OUTBOX}::test_a_late_answer_changes_no_state_but_has_the_row_looked_at_again",),
+    ),
+    Mutation(
+        "A cleanup whose answer came after its lease may come to pass yet: the next registration is repeated then",
+        "sync/outbox.py",
+        old='        change["cleanup_echo_until"] = now + settings.TOKENHUB_CLEANUP_ECHO\n',
+        new="        pass\n",
+        tests=(f"{_LATE_CLEANUP}::test_so_may_one_whose_answer_came_after_its_lease",),
     ),
     Mutation(
         "An answer that came late while another held the lease is not forgotten when that one ends",

@@ -68,8 +68,8 @@ TABLE = [
     Mutation(
         "A revision grows when CI-J has to learn of a change",
         "registry/services/ingest.py",
-        old="        device.revision += 1  # the row is locked\n    written =",
-        new="        pass\n    written =",
+        old="        device.revision += 1  # the row is locked\n    else:",
+        new="        pass\n    else:",
         tests=("tests/journeys/test_registration.py::test_a_changed_token_replaces_the_old_one",),
     ),
     Mutation(
@@ -82,8 +82,15 @@ TABLE = [
     Mutation(
         "An old registration is sent again when its phone launches",
         "registry/services/ingest.py",
-        old="        _confirm_again(device)\n",
-        new="        pass\n",
+        old="    if unseen:\n        _confirm_again(device)\n",
+        new="",
         tests=("tests/journeys/test_waves.py::test_an_old_registration_is_confirmed_again_when_its_phone_launches",),
+    ),
+    Mutation(
+        "So it is when the launch tells of something else that is new",
+        "registry/services/ingest.py",
+        old="    else:\n        _confirm_again(device)\n",
+        new="",
+        tests=("tests/journeys/test_waves.py::test_so_it_is_when_the_launch_tells_of_a_new_version_of_the_app",),
     ),
 ]

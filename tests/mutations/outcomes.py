@@ -136,8 +136,8 @@ TABLE = [
     Mutation(
         "What CI-J stores again and again not is tried less and less often",
         "sync/policy.py",
-        old="    return timedelta(seconds=min(30.0, 2.0 ** min(attempts, 10)))",
-        new="    return timedelta(seconds=1.0)",
+        old="    return min(longest, doubled) *",
+        new="    return timedelta(seconds=1) *",
         tests=(f"{_TRANSITIONS}::test_storing_that_fails_again_and_again_is_tried_less_and_less_often",),
     ),
     Mutation(
@@ -150,16 +150,53 @@ TABLE = [
     Mutation(
         "One that is refused with nothing to compare it with is tried again some times",
         "sync/steps/push.py",
-        old="    if alone and decide(Reason.REFUSED_ALONE, lease.rows[0].attempts).failure:\n",
-        new="    if alone:\n",
+        old=" and decide(Reason.REFUSED_ALONE, lease.rows[0].attempts).failure:\n",
+        new=":\n",
         tests=(f"{_OUTAGES}::test_a_token_refused_on_its_own_is_failed_the_sixth_time_and_pauses_nobody",),
     ),
     Mutation(
         "One that is refused on its own again and again is failed in the end",
         "sync/steps/push.py",
-        old="    if alone and decide(Reason.REFUSED_ALONE, lease.rows[0].attempts).failure:\n        return None\n",
-        new="",
+        old=" and decide(Reason.REFUSED_ALONE, lease.rows[0].attempts).failure:\n",
+        new=" and False:\n",
         tests=(f"{_OUTAGES}::test_a_token_refused_on_its_own_is_failed_the_sixth_time_and_pauses_nobody",),
+    ),
+    Mutation(
+        "A cleanup that is refused again and again is over, though nothing else can end the pause",
+        "sync/steps/cleanup.py",
+        old="doubt(gate, lease, decided, probes_count=True)",
+        new="doubt(gate, lease, decided)",
+        tests=(
+            f"{_CLEANUPS}::test_two_that_are_refused_for_good_and_stand_alone_do_not_block_the_next_owner_for_ever",
+        ),
+    ),
+    Mutation(
+        "What CI-J may have acted on counts as held",
+        "sync/steps/push.py",
+        old="if may_have_acted or row.pk in decided:",
+        new="if row.pk in decided:",
+        tests=(f"{_OUTAGES}::test_a_send_without_an_answer_is_not_forgotten_when_the_next_one_fails",),
+    ),
+    Mutation(
+        "So does what it took without a request id",
+        "sync/steps/push.py",
+        old="if may_have_acted or row.pk in decided:",
+        new="if may_have_acted:",
+        tests=(f"{_OUTAGES}::test_a_registration_that_was_taken_without_a_request_id_may_be_held",),
+    ),
+    Mutation(
+        "So does what a gateway answered with 503",
+        "sync/clients/http.py",
+        old="may_have_acted=status == 503)",
+        new="may_have_acted=False)",
+        tests=(f"{_OUTAGES}::test_a_gateway_s_503_does_not_say_that_cij_did_not_take_it",),
+    ),
+    Mutation(
+        "What CI-J did not take keeps nobody waiting",
+        "sync/steps/push.py",
+        old="return transitions.not_taken(row, failure, now)",
+        new="return transitions.unanswered(row, failure, now, settings.TOKENHUB_HANDOVER_PATIENCE)",
+        tests=(f"{_OUTAGES}::test_what_cij_did_not_take_keeps_nobody_waiting",),
     ),
     Mutation(
         "A refused batch is not split where the status call is refused too",
@@ -264,9 +301,16 @@ TABLE = [
     Mutation(
         "What was sent without an answer is not over before its time is",
         "registry/services/purge.py",
-        old="        Q(unanswered_until__isnull=True) | Q(unanswered_until__lt=now),\n",
+        old="        Q(unanswered_until__isnull=True) | Q(unanswered_until__lt=Now()),\n",
         new="",
         tests=(f"{_HYGIENE}::test_only_what_cij_has_forgotten_for_good_is_over",),
+    ),
+    Mutation(
+        "And that time is the database's",
+        "registry/services/purge.py",
+        old="Q(unanswered_until__lt=Now())",
+        new="Q(unanswered_until__lt=timezone.now())",
+        tests=(f"{_HYGIENE}::test_nothing_is_over_sooner_where_a_clock_is_fast",),
     ),
     Mutation(
         "What CI-J may hold is not over",
@@ -299,7 +343,7 @@ TABLE = [
     Mutation(
         "What is still to be cleaned up is not purged",
         "registry/services/purge.py",
-        old="        is_over(now),\n        Q(cleaned_at",
+        old="        is_over(),\n        Q(cleaned_at",
         new="        Q(cleaned_at",
         tests=(f"{_HYGIENE}::test_nothing_that_is_still_to_be_cleaned_up_or_relayed_is_purged",),
     ),

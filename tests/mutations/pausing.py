@@ -13,8 +13,8 @@ TABLE = [
     Mutation(
         "Of an app that rests nothing passes",
         "sync/pauses.py",
-        old="return Gate(subject, probe if pause.until <= clock.now() else 0, pause)",
-        new="return Gate(subject, probe, pause)",
+        old="return Gate(subject, probe if pause.until <= clock.now() else 0, pause, probes=True)",
+        new="return Gate(subject, probe, pause, probes=True)",
         tests=(f"{_STATUS}::test_resuming_by_hand_ends_the_pause",),
     ),
     Mutation(
@@ -34,15 +34,15 @@ TABLE = [
     Mutation(
         "Retry-After is honoured",
         "sync/clients/http.py",
-        old='return Throttled(text, retry_after(headers.get("retry-after", "")))',
-        new="return Throttled(text, 1.0)",
+        old='retry_after(headers.get("retry-after", ""))',
+        new="1.0",
         tests=("tests/sync/test_http.py::test_what_an_answer_means",),
     ),
     Mutation(
         "A pause is not made shorter by the next failure",
         "sync/pauses.py",
-        old="max(until, earlier or until)",
-        new="until",
+        old="max(now + _wait(error, reason, pause.failures), earlier)",
+        new="now + _wait(error, reason, pause.failures)",
         tests=(f"{_PAUSES}::test_the_longest_of_several_waits_that_were_asked_for_holds",),
     ),
     Mutation(
@@ -55,8 +55,8 @@ TABLE = [
     Mutation(
         "A success ends only the pause that it probed",
         "sync/pauses.py",
-        old='seen = {"pk": self.noted.pk, "reason": self.noted.reason, "failures": self.noted.failures}',
-        new='seen = {"pk": self.noted.pk}',
+        old='seen = {"pk": noted.pk, "reason": noted.reason, "failures": noted.failures}',
+        new='seen = {"pk": noted.pk}',
         tests=(f"{_PAUSES}::test_a_call_that_was_answered_well_does_not_end_a_pause_that_came_meanwhile",),
     ),
     Mutation(
@@ -76,9 +76,44 @@ TABLE = [
     Mutation(
         "What was sent with wrong credentials is sent again when they are right",
         "sync/pauses.py",
-        old="                    send_again(self.subject)\n",
-        new="                    pass\n",
+        old="            send_again(self.subject)\n",
+        new="            pass\n",
         tests=(f"{_WAVES}::test_what_was_sent_with_a_wrong_api_token_is_sent_again_when_it_is_right",),
+    ),
+    Mutation(
+        "So it is where the worker dies in between",
+        "sync/pauses.py",
+        old="in_transaction(partial(self._end, self.noted))",
+        new="self._end(self.noted)",
+        tests=(f"{_WAVES}::test_a_worker_that_dies_while_it_ends_a_pause_leaves_it_to_the_next_probe",),
+    ),
+    Mutation(
+        "Whether the credentials are good is not forgotten while it is throttled",
+        "sync/pauses.py",
+        old="if is_for_losses(pause) or throttled:",
+        new="if is_for_losses(pause):",
+        tests=(f"{_PAUSES}::test_whether_the_credentials_are_good_is_not_forgotten_while_it_is_throttled",),
+    ),
+    Mutation(
+        "Of all workers one probes",
+        "sync/pauses.py",
+        old="if claimed and self._takes_turn():",
+        new="if claimed:",
+        tests=(f"{_OUTAGES}::test_of_all_workers_one_probes",),
+    ),
+    Mutation(
+        "The time that keeps other probes away is no rest",
+        "sync/pauses.py",
+        old="if pause.pk and pause.until != probed_until else now",
+        new="if pause.pk else now",
+        tests=(f"{_PAUSES}::test_a_probe_that_fails_rests_for_no_longer_than_it_was_asked_to",),
+    ),
+    Mutation(
+        "A lease that ended before all was sent is no outage",
+        "sync/pauses.py",
+        old="        if isinstance(error, NotMade):\n            return\n",
+        new="",
+        tests=("tests/journeys/test_cleanups.py::test_single_ones_that_outlast_the_lease_are_no_outage",),
     ),
     Mutation(
         "A request id is not thrown away while it is asked about",
@@ -149,6 +184,13 @@ TABLE = [
         old="if limit and due.update(until=clock.now() + settings.TOKENHUB_PROBE):",
         new="if limit and due.exists():",
         tests=(f"{_WAVES}::test_one_registration_probes_a_wave_however_many_workers_look",),
+    ),
+    Mutation(
+        "A wave counts what failed, wherever the worker dies",
+        "sync/steps/confirm.py",
+        old="    in_transaction(note)\n",
+        new="    note()\n",
+        tests=(f"{_WAVES}::test_a_worker_that_dies_before_it_counts_costs_the_wave_no_token",),
     ),
     Mutation(
         "Workers that count failed test messages together lose none",

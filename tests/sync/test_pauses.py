@@ -43,6 +43,23 @@ def test_failures_of_another_kind_lengthen_no_rest(app: MobileApp) -> None:
     assert remaining(app) <= 15  # the first failure of its kind: probed as soon as any
 
 
+def test_a_probe_that_fails_rests_for_no_longer_than_it_was_asked_to(app: MobileApp) -> None:
+    pauses.rest(app, Throttled("HTTP 429", 1))
+    app.pauses.update(until=timezone.now())
+    probe = pauses.gate(app, 100)
+    assert probe.claim(lambda limit: [limit]) == [1]
+    assert remaining(app) > 10  # nobody else probes meanwhile
+    probe.heed(Throttled("HTTP 429", 2))
+    assert remaining(app) < 3
+
+
+def test_whether_the_credentials_are_good_is_not_forgotten_while_it_is_throttled(app: MobileApp) -> None:
+    pauses.rest(app, Denied("HTTP 401"))
+    pauses.rest(app, Throttled("HTTP 429", 77))
+    assert app.pauses.get().reason == "credentials"
+    assert remaining(app) > 70
+
+
 def test_refused_credentials_are_probed_ever_more_seldom_and_not_beyond_a_set_time(settings: Settings) -> None:
     settings.TOKENHUB_SLOWEST_PROBE = timedelta(minutes=1)
     assert [pauses.probe_after(failures).total_seconds() for failures in (1, 2, 3, 4)] == [15, 30, 60, 60]
