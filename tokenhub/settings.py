@@ -345,5 +345,9 @@ TOKENHUB_PURGE_REGISTRATIONS = timedelta(days=env.float("TOKENHUB_PURGE_REGISTRA
 TOKENHUB_PURGE_EVENTS = timedelta(days=env.float("TOKENHUB_PURGE_EVENTS_DAYS", 90.0))
 TOKENHUB_PURGE_DEVICES = timedelta(days=env.float("TOKENHUB_PURGE_DEVICES_DAYS", 90.0))
 TOKENHUB_PURGE_RECEIPTS = timedelta(days=env.float("TOKENHUB_PURGE_RECEIPTS_DAYS", 1095.0))
+# The table of events has one partition for each such time. Another length holds for those that are made from then on.
+TOKENHUB_EVENT_PARTITION = timedelta(days=env.float("TOKENHUB_EVENT_PARTITION_DAYS", 7.0))
+# For how long an event that comes again is known to be a repeat.
+TOKENHUB_EVENT_REPEATS = timedelta(days=env.float("TOKENHUB_EVENT_REPEATS_DAYS", 30.0))
 TOKENHUB_EVENT_MAX_AGE = timedelta(days=env.float("TOKENHUB_EVENT_MAX_AGE_DAYS", 30.0))
 TOKENHUB_EVENT_CONCURRENCY = env.int("TOKENHUB_EVENT_CONCURRENCY", 16)

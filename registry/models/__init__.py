@@ -3,7 +3,7 @@
 from registry.models.apps import ApiKey, DataverseEnvironment, MobileApp, Pause, ReplacedConnection, TokenIssuer
 from registry.models.devices import Device, MobileUser
 from registry.models.erasures import Erasure
-from registry.models.events import InteractionEvent
+from registry.models.events import EventMark, InteractionEvent
 from registry.models.sync import AT_REST, ChangeFeed, DataverseMapping, Registration, RollingCheck
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "DataverseMapping",
     "Device",
     "Erasure",
+    "EventMark",
     "InteractionEvent",
     "MobileApp",
     "MobileUser",

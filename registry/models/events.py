@@ -10,10 +10,17 @@ from registry.states import EventState
 
 
 class InteractionEvent(models.Model):
-    """One interaction, kept from the phone's report until CI-J accepted it."""
+    """One interaction, kept from the phone's report until CI-J accepted it.
 
-    app = models.ForeignKey(MobileApp, models.PROTECT, related_name="events", db_index=False)
-    device = models.ForeignKey(Device, models.SET_NULL, null=True, blank=True, related_name="events")
+    PostgreSQL keeps the table in partitions by `received_at` (registry.services.partitions), so it has no unique
+    constraints but EventMark's. Nor has it foreign keys: to drop a partition would lock the tables that they point to.
+    Who inserts sees to it that the device is there.
+    """
+
+    app = models.ForeignKey(MobileApp, models.PROTECT, related_name="events", db_index=False, db_constraint=False)
+    device = models.ForeignKey(
+        Device, models.SET_NULL, null=True, blank=True, related_name="events", db_constraint=False
+    )
     token = models.CharField(max_length=300, blank=True, default="", help_text="The device's token when it happened")
     tracking_id = models.UUIDField(null=True, blank=True)
     status = models.CharField(max_length=16)
@@ -28,25 +35,26 @@ class InteractionEvent(models.Model):
     claim_no = models.BigIntegerField(default=0, editable=False)
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["device", "message_id"], name="event_message_unique", condition=Q(message_id__gt="")
-            ),
-            models.UniqueConstraint(
-                fields=["device", "tracking_id", "status"],
-                name="event_interaction_unique",
-                condition=Q(device__isnull=False, tracking_id__isnull=False),
-            ),
-        ]
         indexes = [
             models.Index(fields=["app", "due_at"], name="event_due", condition=Q(due_at__isnull=False)),
-            models.Index(
-                fields=["received_at"],
-                name="event_over",
-                condition=Q(state__in=[EventState.RELAYED, EventState.NOT_RELAYED, EventState.FAILED]),
-            ),
             models.Index(fields=["app", "token"], name="event_unknown_device", condition=Q(device__isnull=True)),
         ]
 
     def __str__(self) -> str:
         return f"{self.status} {self.tracking_id}"
+
+
+class EventMark(models.Model):
+    """What repeats of one event have in common: a hash, unique across all partitions of the events.
+
+    Kept for TOKENHUB_EVENT_REPEATS_DAYS; a repeat that comes later is a new event.
+    """
+
+    mark = models.UUIDField(primary_key=True, editable=False)
+    made_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["made_at"], name="eventmark_over")]
+
+    def __str__(self) -> str:
+        return str(self.mark)

@@ -1,18 +1,19 @@
 """Interaction events: kept first, relayed later."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from registry.crypto import sha256
-from registry.models import Device, InteractionEvent, MobileApp
+from registry.models import Device, EventMark, InteractionEvent, MobileApp
 from registry.ports import announce
 from registry.services.installations import shows_secret
 from registry.services.locking import in_transaction
@@ -47,50 +48,78 @@ def record_events(app: MobileApp, reports: Sequence[ReportedEvent], secret: str 
     and not kept. Who names a device by its push token needs none: nobody else has that.
     """
     devices = _devices_of(app, reports)
-    kept: list[Kept | None] = [None] * len(reports)
+    kept = [Kept.UNPROVEN] * len(reports)
     rows: dict[int, InteractionEvent] = {}
     for number, report in enumerate(reports):
         device = devices.get(_name(report))
-        if device is not None and report.installation_id and not _is_proven(device, secret):
-            kept[number] = Kept.UNPROVEN
-        else:
+        if device is None or not report.installation_id or _is_proven(device, secret):
             rows[number] = _row(app, report, device)
-    known = _known(list(rows.values()))
-    new = []
-    for number, row in rows.items():
-        marks = _marks(row)
-        kept[number] = Kept.DUPLICATE if marks & known else Kept.ACCEPTED
-        if not marks & known:
-            new.append(row)
-        known |= marks
-    # In one order, so that parallel posts of the same events wait for each other instead of deadlocking.
-    new.sort(key=lambda row: (row.device_id or 0, row.message_id, str(row.tracking_id)))
-    in_transaction(lambda: InteractionEvent.objects.bulk_create(new, ignore_conflicts=True))
-    announce(["relay"] if any(row.due_at for row in new) else [])
-    return [result or Kept.ACCEPTED for result in kept]
+    new = in_transaction(lambda: _insert(reports, rows))
+    announce(["relay"] if any(rows[number].due_at for number in new) else [])
+    for number in rows:
+        kept[number] = Kept.ACCEPTED if number in new else Kept.DUPLICATE
+    return kept
 
 
-type _Mark = tuple[int, str, str]
+def _insert(reports: Sequence[ReportedEvent], rows: dict[int, InteractionEvent]) -> set[int]:
+    """Insert what is no repeat, all in one statement; return the numbers of these.
+
+    1. The devices are kept from being deleted, which no foreign key does here.
+    2. Everybody's marks are inserted, in one order; who inserts one of them at the same time is waited for.
+    3. One after the other: an event is new where all of its marks were. What a repeat had marked is taken back, since
+       another event may come with it.
+    """
+    _keep_devices(rows.values())
+    marks = {number: _marks(reports[number], row) for number, row in rows.items()}
+    ours = _mark({mark for found in marks.values() for mark in found})
+    taken: set[uuid.UUID] = set()
+    new = set()
+    for number, found in marks.items():
+        if found <= ours - taken:
+            new.add(number)
+            taken |= found
+    if ours - taken:
+        EventMark.objects.filter(mark__in=ours - taken).delete()
+    InteractionEvent.objects.bulk_create([rows[number] for number in sorted(new)])
+    return new
 
 
-def _marks(row: InteractionEvent) -> set[_Mark]:
-    """What a repeat of the event has in common with it. One of an unknown device goes nowhere, and may be repeated."""
-    if row.device_id is None:
+def _keep_devices(rows: Iterable[InteractionEvent]) -> None:
+    """Keep the rows' devices until the transaction ends; one that was deleted meanwhile is not known any more."""
+    known = sorted({row.device_id for row in rows if row.device_id})
+    if not known:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM registry_device WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE", [known])
+        present = {found for (found,) in cursor.fetchall()}
+    for row in rows:
+        if row.device_id and row.device_id not in present:
+            row.device_id, row.token = None, ""
+            row.state, row.reason, row.due_at = EventState.NOT_RELAYED, NotRelayedReason.UNKNOWN_DEVICE, None
+
+
+def _marks(report: ReportedEvent, row: InteractionEvent) -> set[uuid.UUID]:
+    """What a repeat of the event has in common with it. Once its device is known it is another event."""
+    named = report.installation_id or report.token.lower()
+    owner = str(row.device_id) if row.device_id else f"{row.app_id}-{sha256(named).hex()}"
+    found = set()
+    if row.message_id:
+        found.add(f"{owner}:message:{row.message_id}")
+    if row.tracking_id:
+        found.add(f"{owner}:{row.status}:{row.tracking_id}")
+    return {uuid.UUID(bytes=sha256(text)[:16]) for text in found}
+
+
+def _mark(marks: set[uuid.UUID]) -> set[uuid.UUID]:
+    """Insert those that are not there yet; return which these were."""
+    if not marks:
         return set()
-    by_message = {(row.device_id, "message", row.message_id)} if row.message_id else set()
-    by_tracking = {(row.device_id, row.status, str(row.tracking_id))} if row.tracking_id else set()
-    return by_message | by_tracking
-
-
-def _known(rows: Sequence[InteractionEvent]) -> set[_Mark]:
-    """The marks of kept events that these may repeat."""
-    among = Q(message_id__in={row.message_id for row in rows if row.message_id}) | Q(
-        tracking_id__in={row.tracking_id for row in rows if row.tracking_id}
-    )
-    devices = {row.device_id for row in rows if row.device_id}
-    if not devices:
-        return set()
-    return {mark for row in InteractionEvent.objects.filter(among, device__in=devices) for mark in _marks(row)}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO registry_eventmark (mark) SELECT unnest(%s::uuid[]) ON CONFLICT DO NOTHING RETURNING mark",
+            [sorted(marks)],
+        )
+        return {found for (found,) in cursor.fetchall()}
 
 
 def _is_proven(device: Device, secret: str | None) -> bool:

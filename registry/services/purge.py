@@ -1,7 +1,8 @@
 """Deleting what is over for long, in batches, each a transaction of its own.
 
 Never what is still to be cleaned up: a registration goes when CI-J has forgotten it, a device when no registration
-points to it any more. What belongs to an erasure is the erasure's to delete.
+points to it any more. What belongs to an erasure is the erasure's to delete. Events go by whole partitions
+(registry.services.partitions).
 """
 
 from datetime import datetime
@@ -12,9 +13,9 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from registry.models import Device, Erasure, InteractionEvent, Registration, ReplacedConnection
+from registry.models import Device, Erasure, EventMark, InteractionEvent, Registration, ReplacedConnection
 from registry.services.locking import in_transaction
-from registry.states import EventState, RegistrationState
+from registry.states import RegistrationState
 
 BATCH = 1000
 
@@ -24,7 +25,7 @@ def purge() -> int:
     now = timezone.now()
     over = (
         registrations(now - settings.TOKENHUB_PURGE_REGISTRATIONS),
-        events(now - settings.TOKENHUB_PURGE_EVENTS),
+        event_marks(now - settings.TOKENHUB_EVENT_REPEATS),
         devices(now - settings.TOKENHUB_PURGE_DEVICES),
         receipts(now - settings.TOKENHUB_PURGE_RECEIPTS),
         connections(now - settings.TOKENHUB_PURGE_REGISTRATIONS),
@@ -55,10 +56,9 @@ def registrations(before: datetime) -> QuerySet[Registration]:
     ).order_by("desired_changed_at")
 
 
-def events(before: datetime) -> QuerySet[InteractionEvent]:
-    """Relayed, or never to be relayed; received before that time."""
-    finished = [EventState.RELAYED, EventState.NOT_RELAYED, EventState.FAILED]
-    return InteractionEvent.objects.filter(state__in=finished, received_at__lt=before).order_by("received_at")
+def event_marks(before: datetime) -> QuerySet[EventMark]:
+    """Made before that time: whatever repeats that event now is a new one."""
+    return EventMark.objects.filter(made_at__lt=before).order_by("made_at")
 
 
 def devices(before: datetime) -> QuerySet[Device]:

@@ -3,10 +3,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from registry.models import InteractionEvent, MobileApp
+from registry.models import Device, EventMark, InteractionEvent, MobileApp
+from registry.services.purge import purge
 from tests.conftest import Api
+from tests.races import in_parallel, uncommitted
 
 TRACKING = "7d3f3c1e-8f5c-4c0b-9c3a-2f1f0a7f5b11"
 
@@ -60,6 +64,82 @@ def test_repeats_are_accepted_and_kept_once(mobile: Api) -> None:
         assert results(mobile.post("events", event())) == [result]
         assert results(mobile.post("events", event(message_id="m-1", tracking_id=str(uuid.uuid4())))) == [result]
     assert InteractionEvent.objects.count() == 2
+
+
+def test_of_repeats_in_one_array_the_first_is_kept(mobile: Api) -> None:
+    mobile.launch()
+    events = [event(message_id="m-1"), event(), event(message_id="m-1", tracking_id=str(uuid.uuid4()))]
+    assert results(mobile.post("events", events)) == ["accepted", "duplicate", "duplicate"]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_a_repeat_brings_along_does_not_count_as_seen(mobile: Api, at_once: bool) -> None:
+    """Repeated by its message id, with another tracking id: an event with that one was never kept."""
+    mobile.launch()
+    other = str(uuid.uuid4())
+    events = [event(message_id="m-1"), event(message_id="m-1", tracking_id=other), event(tracking_id=other)]
+    bodies = [events] if at_once else [[body] for body in events]
+    found = [result for body in bodies for result in results(mobile.post("events", body))]
+    assert found == ["accepted", "duplicate", "accepted"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_repeats_in_parallel_are_kept_once(mobile: Api) -> None:
+    mobile.launch()
+    answers: list[list[str]] = []
+
+    def post(number: int) -> None:
+        again = [event(tracking_id=str(uuid.UUID(int=which + 1)), message_id=f"m-{which}") for which in range(20)]
+        answers.append(results(mobile.post("events", again if number % 2 else again[::-1])))
+
+    assert in_parallel(6, post) == []
+    assert sum(answer.count("accepted") for answer in answers) == 20
+    assert InteractionEvent.objects.count() == 20
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_repeat_waits_until_the_first_is_there(mobile: Api) -> None:
+    mobile.launch()
+    with uncommitted(lambda: mobile.post("events", event())):
+        assert results(mobile.post("events", event())) == ["duplicate"]
+    assert InteractionEvent.objects.count() == 1
+
+
+def test_a_repeat_is_known_in_another_partition_for_as_long_as_the_setting_says(mobile: Api) -> None:
+    mobile.launch()
+    mobile.post("events", event())
+    InteractionEvent.objects.update(received_at=timezone.now() - timedelta(days=29))
+    EventMark.objects.update(made_at=timezone.now() - timedelta(days=29))
+    purge()
+    assert results(mobile.post("events", event())) == ["duplicate"]
+    EventMark.objects.update(made_at=timezone.now() - timedelta(days=31))
+    purge()
+    assert results(mobile.post("events", event())) == ["accepted"]
+
+
+def test_an_array_is_one_insert(mobile: Api) -> None:
+    mobile.launch()
+    with CaptureQueriesContext(connection) as queries:
+        mobile.post("events", [event(tracking_id=str(uuid.uuid4())) for _ in range(100)])
+    statements = [query["sql"] for query in queries if "registry_interactionevent" in query["sql"]]
+    assert len(statements) == 1
+    assert len(queries) <= 12
+
+
+def test_a_repeat_of_an_unknown_device_is_kept_once_and_counts_when_the_device_is_known(mobile: Api) -> None:
+    assert results(mobile.post("events", [event(), event()])) == ["accepted", "duplicate"]
+    mobile.launch()
+    assert results(mobile.post("events", event())) == ["accepted"]
+    assert list(InteractionEvent.objects.order_by("pk").values_list("state", flat=True)) == ["not_relayed", "ready"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_device_that_is_deleted_meanwhile_is_unknown(mobile: Api) -> None:
+    mobile.launch()
+    with uncommitted(lambda: Device.objects.all().delete()):
+        assert results(mobile.post("events", event())) == ["accepted"]
+    row = InteractionEvent.objects.get()
+    assert (row.device, row.token, row.state, row.reason) == (None, "", "not_relayed", "unknown_device")
 
 
 @pytest.mark.parametrize("tracking_id", ["", None, "00000000-0000-0000-0000-000000000000"])
