@@ -10,6 +10,7 @@ from registry.models import DataverseEnvironment, MobileApp
 from registry.services.valkey import valkey
 from registry.states import DataverseTable
 from sync.bucket import Bucket
+from sync.calls import note
 from sync.clients.callbacks import Callback
 from sync.clients.cij import CijClient, Connection
 from sync.clients.dataverse import DataverseClient, Table
@@ -25,7 +26,7 @@ def deadline() -> float:
 
 @cache
 def http() -> Http:
-    return Http(deadline())
+    return Http(deadline(), observe=note)
 
 
 def bucket(app: MobileApp) -> Bucket:
@@ -41,7 +42,7 @@ def credentials(authority: str, tenant: str, client_id: str, client_secret: str,
 
 
 def connection(app: MobileApp) -> Connection:
-    return Connection(app.endpoint, app.org_id, app.mobile_app_id, app.api_token)
+    return Connection(app.endpoint, app.org_id, app.mobile_app_id, app.api_token, app.slug)
 
 
 def callback(batch_id: uuid.UUID) -> Callback | None:
@@ -68,7 +69,7 @@ def dataverse(environment: DataverseEnvironment) -> DataverseClient:
         environment.client_secret,
         environment.url,
     )
-    return DataverseClient(http(), environment.url, token=entra.token, forget=entra.forget)
+    return DataverseClient(http(), environment.url, token=entra.token, forget=entra.forget, name=environment.name)
 
 
 def tables(environment: DataverseEnvironment) -> dict[str, Table]:

@@ -15,11 +15,12 @@ from celery import shared_task
 from kombu.exceptions import OperationalError as BrokerError
 
 from registry.models import ChangeFeed, DataverseMapping, Erasure, InteractionEvent, MobileApp, Registration
-from registry.services import clock
+from registry.services import clock, correlation, vitals
 from registry.services.valkey import valkey
 from registry.states import ErasureState, Step
 from sync.outbox import next_due
 from sync.steps import (
+    census,
     changes,
     check,
     cleanup,
@@ -59,10 +60,23 @@ def nudge(step: str, delay: float = 0.0) -> None:
     try:
         if valkey().set(mark, 1, nx=True, ex=STALE + int(delay)):
             queue = URGENT_QUEUE if step in URGENT else QUEUE
-            run.apply_async((step, mark), countdown=max(delay, 0.0), expires=delay + 300, retry=False, queue=queue)
+            run.apply_async(
+                (step, mark),
+                countdown=max(delay, 0.0),
+                expires=delay + 300,
+                retry=False,
+                queue=queue,
+                headers=_origin(),
+            )
     except (redis.RedisError, BrokerError) as error:
         _broker_down_until = time.monotonic() + QUIET_AFTER_FAILURE
         logger.warning("nudge lost, the sweep will do: %s", type(error).__name__)
+
+
+def _origin() -> dict[str, str]:
+    """Which post a nudge comes of: of the first only, since those that follow until it is taken up are dropped."""
+    correlation_id = correlation.current()
+    return {"nudged_by": correlation_id.hex} if correlation_id else {}
 
 
 def on_work_waiting(sender: Any, steps: Iterable[str], **kwargs: Any) -> None:
@@ -74,6 +88,7 @@ def on_work_waiting(sender: Any, steps: Iterable[str], **kwargs: Any) -> None:
 @shared_task
 def sweep() -> None:
     """Look at every step: the floor under all nudges."""
+    vitals.beats(vitals.SWEEP)
     for step in STEPS:
         if step != "hygiene":
             nudge(step)
@@ -154,6 +169,7 @@ STEPS: dict[str, Callable[[], int]] = {
     "erase": erase.run_batch,
     "signing_keys": signing_keys.run_batch,
     "hygiene": hygiene.run_batch,
+    "census": census.run_batch,
 }
 FOLLOWERS: dict[str, tuple[str, ...]] = {
     "check": ("plan", "map", "cleanup", "push", "confirm"),
@@ -169,6 +185,7 @@ FOLLOWERS: dict[str, tuple[str, ...]] = {
     "erase": (),
     "signing_keys": (),
     "hygiene": ("plan",),
+    "census": (),
 }
 DUE: dict[str, Callable[[], Any]] = {
     "check": check.next_due,
@@ -182,6 +199,7 @@ DUE: dict[str, Callable[[], Any]] = {
     "relay": lambda: next_due(InteractionEvent.objects.all()),
     "replace": replace.next_due,
     "hygiene": lambda: None,
+    "census": lambda: None,
     "signing_keys": signing_keys.next_due,
     "erase": lambda: next_due(Erasure.objects.filter(state=ErasureState.WAITING)),
 }

@@ -1,11 +1,66 @@
-"""The Celery app: `celery -A tokenhub worker`, `celery -A tokenhub beat`."""
+"""The Celery app: `celery -A tokenhub worker`, `celery -A tokenhub beat`. What its processes tell of themselves."""
 
 import os
+from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
+from structlog.contextvars import bind_contextvars, clear_contextvars
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tokenhub.settings")
 
 app = Celery("tokenhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+SWEEP = "sync.tasks.sweep"
+
+
+@signals.setup_logging.connect
+def keep_logs(**kwargs: Any) -> None:
+    """Django's settings say how logs look; Celery changes nothing about it."""
+
+
+@signals.celeryd_after_setup.connect
+def worker_starts(instance: Any, **kwargs: Any) -> None:
+    """The processes that are forked from this one tell of themselves as it does."""
+    from registry.services import vitals
+
+    queues = sorted(instance.app.amqp.queues.consume_from)
+    vitals.start(" ".join(["worker", *queues]))
+
+
+@signals.worker_shutdown.connect
+@signals.worker_process_shutdown.connect
+def worker_ends(**kwargs: Any) -> None:
+    from registry.services import vitals
+
+    vitals.stop()
+
+
+@signals.beat_init.connect
+def beat_starts(**kwargs: Any) -> None:
+    from registry.services import vitals
+
+    vitals.start("beat")
+    signals.after_task_publish.connect(_sweep_was_sent, sender=SWEEP)
+
+
+def _sweep_was_sent(**kwargs: Any) -> None:
+    from registry.services import vitals
+
+    vitals.beats(vitals.BEAT)
+
+
+@signals.task_prerun.connect
+def task_begins(task_id: str, task: Any, args: Any, **kwargs: Any) -> None:
+    """Every line of a task tells which task it was, and the post whose nudge it came from, if one did."""
+    clear_contextvars()
+    known = {"task_id": task_id, "task": task.name.rpartition(".")[2], "nudged_by": task.request.get("nudged_by")}
+    if args:
+        known["step"] = args[0]
+    bind_contextvars(**{name: value for name, value in known.items() if value})
+
+
+@signals.task_postrun.connect
+def task_ends(**kwargs: Any) -> None:
+    clear_contextvars()

@@ -1,13 +1,14 @@
-"""`/metrics` for Prometheus: read from the tables at each scrape, so that every process gives the same answer."""
+"""`/metrics` for Prometheus: read from the tables and from Valkey at each scrape. Every process answers the same."""
 
 import hmac
 from collections.abc import Iterator
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -15,12 +16,21 @@ from registry.models import Erasure, MobileApp
 from registry.states import ErasureState
 from sync.alerts import open_alerts
 from sync.status import all_open_pauses, oldest_due
+from tokenhub.collectors import ValkeyCollector
 
 
 class TablesCollector(Collector):
     """Gauges of what sync_status shows."""
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
+        try:
+            found = list(self._all())
+        except DatabaseError:
+            found = []
+        yield GaugeMetricFamily("tokenhub_database_up", "Whether PostgreSQL answers.", value=float(bool(found)))
+        yield from found
+
+    def _all(self) -> Iterator[Metric]:
         alerts = GaugeMetricFamily("tokenhub_alert", "Needs a person: see the runbook.", labels=["kind", "subject"])
         for alert in open_alerts():
             alerts.add_metric([alert.kind.value, alert.subject], 1)
@@ -48,6 +58,7 @@ class TablesCollector(Collector):
 
 _registry = CollectorRegistry()
 _registry.register(TablesCollector())
+_registry.register(ValkeyCollector())
 
 
 @require_safe

@@ -20,6 +20,7 @@ from kombu import Queue
 from tokenhub import console
 from tokenhub.embedded import state
 from tokenhub.secret_files import read_secret_files
+from tokenhub.version import VERSION
 
 # Lets Django's own generic classes be written with their types, e.g. ModelAdmin[Device].
 django_stubs_ext.monkeypatch()
@@ -157,6 +158,7 @@ _FOR_PAGES = {
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 }
 _MIDDLEWARE = [
+    "tokenhub.observe.Observe",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "tokenhub.csp.AdminPolicy",
@@ -232,17 +234,23 @@ SPECTACULAR_SETTINGS = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}},
+    "formatters": {"line": {"()": "tokenhub.logs.formatter"}},
+    "filters": {"without_path": {"()": "tokenhub.logs.WithoutPath"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("TOKENHUB_LOG_LEVEL", "INFO")},
     "loggers": {
-        # httpx2 logs whole URLs at INFO, and Dataverse filters carry e-mail addresses.
-        "httpx2": {"level": "WARNING"},
-        "httpcore2": {"level": "WARNING"},
+        # Django's own handlers would print once more, and in their way.
+        "django": {"handlers": [], "propagate": True},
+        # tokenhub.observe tells of every request; of these only what broke, and where, is news.
+        "django.request": {"level": "ERROR", "filters": ["without_path"]},
+        # They log statements with their values, whole URLs (Dataverse filters carry e-mail addresses), and tokens.
+        **{name: {"level": "WARNING"} for name in ("django.db", "httpx2", "httpcore2", "msal", "urllib3", "asyncio")},
         # Two lines for every nudge would bury what the steps say they did.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
+        "kombu": {"level": "WARNING"},
+        "amqp": {"level": "WARNING"},
     },
 }
 
@@ -258,8 +266,9 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2}
 CELERY_TASK_TIME_LIMIT = 300
+TOKENHUB_SWEEP = timedelta(seconds=env.int("TOKENHUB_SWEEP_SECONDS", 10))
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "sync.tasks.sweep", "schedule": timedelta(seconds=env.int("TOKENHUB_SWEEP_SECONDS", 10))},
+    "sweep": {"task": "sync.tasks.sweep", "schedule": TOKENHUB_SWEEP},
     "tidy": {"task": "sync.tasks.tidy", "schedule": timedelta(minutes=env.int("TOKENHUB_HYGIENE_MINUTES", 60))},
 }
 CELERY_TIMEZONE = TIME_ZONE
@@ -273,6 +282,7 @@ def _networks(name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
 
 
 # --- tokenhub ---------------------------------------------------------------------------------------------------------
+TOKENHUB_VERSION = VERSION
 # Hosts that secrets may be sent to; a leading dot means any host below it.
 TOKENHUB_CIJ_HOST_SUFFIXES: list[str] = env.list("TOKENHUB_CIJ_HOST_SUFFIXES", default=[".mkt.dynamics.com"])
 TOKENHUB_DATAVERSE_HOST_SUFFIXES: list[str] = env.list(
@@ -338,6 +348,7 @@ TOKENHUB_JWKS_REFRESH = timedelta(minutes=env.float("TOKENHUB_JWKS_REFRESH_MINUT
 TOKENHUB_JWKS_MIN_INTERVAL = timedelta(seconds=env.float("TOKENHUB_JWKS_MIN_INTERVAL_SECONDS", 10.0))
 # Hosts of a JWKS that may have a private address, e.g. an identity provider inside the company's network.
 TOKENHUB_JWKS_PRIVATE_HOSTS: list[str] = env.list("TOKENHUB_JWKS_PRIVATE_HOSTS", default=[])
+TOKENHUB_CENSUS_PERIOD = timedelta(minutes=env.float("TOKENHUB_CENSUS_MINUTES", 5.0))
 # Whoever scrapes /metrics proves it by this; without it there is no /metrics.
 TOKENHUB_METRICS_TOKEN: str = env.str("TOKENHUB_METRICS_TOKEN", "")
 # How long finished rows are kept.

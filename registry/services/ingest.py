@@ -27,10 +27,13 @@ from registry.crypto import sha256
 from registry.models import Device, MobileApp, MobileUser, Registration
 from registry.ports import announce
 from registry.services import freshness, installations, shared
+from registry.services.counters import Counter
 from registry.services.hygiene import retire, retire_surplus
 from registry.services.locking import in_transaction, lock
 from registry.services.users import keep_user
 from registry.states import FailureReason, RegistrationState, RetiredReason
+
+LAUNCHES = Counter("tokenhub_launches_total", "Launches by what they changed.", ["app", "result"])
 
 
 class Result(StrEnum):
@@ -88,6 +91,12 @@ def record_launch(app: MobileApp, launch: Launch) -> Recorded:
     Raises SharedInstallation where another phone posts the same installation id in turn, and NotYourInstallation where
     the phone does not prove that the installation is its own; nothing changes then.
     """
+    recorded = _record(app, launch)
+    LAUNCHES.add(app.slug, recorded.result.value)
+    return recorded
+
+
+def _record(app: MobileApp, launch: Launch) -> Recorded:
     device = find_device(app, launch.installation_id)
     try:
         repeats = device is not None and says_nothing_new(device, launch)

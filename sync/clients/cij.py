@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from sync.clients.callbacks import Callback
+from sync.clients.calls import Call
 from sync.clients.errors import Unavailable
 from sync.clients.http import Http, parse, plain
 
@@ -26,6 +27,7 @@ class Connection:
     org_id: uuid.UUID
     mobile_app_id: uuid.UUID
     api_token: str
+    name: str = ""  # the app's slug
 
     def __repr__(self) -> str:
         return f"Connection({self.endpoint}, app {self.mobile_app_id})"  # never the ApiToken
@@ -82,7 +84,7 @@ class CijClient:
             for pair in pairs
         ]
         headers = {"x-ms-track-registration": "true"} | (callback.headers() if callback else {})
-        answer = parse(self._post("devices/batch", bodies, headers))
+        answer = parse(self._post("register", "devices/batch", bodies, headers))
         if not isinstance(answer, list) or len(answer) != len(pairs):
             raise Unavailable("the answer does not hold one request id for each registration")
         return [_guid(item) for item in answer]
@@ -90,7 +92,7 @@ class CijClient:
     def statuses(self, request_ids: Sequence[uuid.UUID]) -> list[Outcome]:
         """Ask for up to 100 outcomes; they come in the order of the ids."""
         body = self._connection.identity | {"RegistrationRequestIds": [str(guid) for guid in request_ids]}
-        answer = parse(self._post("devices/status/", body))
+        answer = parse(self._post("status", "devices/status/", body))
         if not isinstance(answer, list) or len(answer) != len(request_ids):
             raise Unavailable("the answer does not hold one outcome for each request id")
         return [_outcome(item) for item in answer]
@@ -101,19 +103,19 @@ class CijClient:
 
     def clean_up(self, pairs: Sequence[Pair]) -> None:
         """Clean up to 100 pairs in one call. Refused where CI-J does not take the array form."""
-        self._post("devices/cleanup/batch", [self._cleanup_body(pair) for pair in pairs])
+        self._post("cleanup", "devices/cleanup/batch", [self._cleanup_body(pair) for pair in pairs])
 
     def clean_up_one(self, pair: Pair) -> None:
         """Clean one pair up. Always with its token: without it other devices of the user would go too."""
-        self._post("devices/cleanup", self._cleanup_body(pair))
+        self._post("cleanup_one", "devices/cleanup", self._cleanup_body(pair))
 
     def _cleanup_body(self, pair: Pair) -> dict[str, str]:
         return self._connection.identity | {"UserId": str(pair.user_id), "DeviceToken": pair.token}
 
-    def _post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> bytes:
+    def _post(self, name: str, path: str, body: Any, headers: dict[str, str] | None = None) -> bytes:
         self._before_call()
         url = self._connection.url(f"pushdeviceregistration/{path}")
-        return self._http.call("POST", url, headers=headers, body=body)
+        return self._http.call("POST", url, headers=headers, body=body, call=Call(name, self._connection.name))
 
 
 async def report_opened(http: Http, connection: Connection, tracking_id: uuid.UUID, token: str) -> None:
@@ -122,7 +124,8 @@ async def report_opened(http: Http, connection: Connection, tracking_id: uuid.UU
     PushNotificationStatus is sent as the integer 1: developer-push-interactions.md.
     """
     body = {"TrackingId": str(tracking_id), "DeviceToken": token, "PushNotificationStatus": OPENED}
-    await http.acall("POST", connection.url("pushdatareceiver/events"), body=body)
+    call = Call("event", connection.name)
+    await http.acall("POST", connection.url("pushdatareceiver/events"), body=body, call=call)
 
 
 def _guid(item: Any) -> uuid.UUID | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from sync.clients.calls import Call
 from sync.clients.errors import Denied, Refused, Unavailable
 from sync.clients.http import Http, parse
 
@@ -65,8 +66,11 @@ class DataverseClient:
         *,
         token: Callable[[], str],
         forget: Callable[[], None],
+        name: str = "",
     ) -> None:
+        """`name` is what the environment is called here."""
         self._http = http
+        self._name = name
         self._base = f"{url}/api/data/v9.2/"
         self._token = token
         self._forget = forget
@@ -78,14 +82,14 @@ class DataverseClient:
         )
         # One condition is taken by statecode.
         chunks = queries(select, column, map(literal, values), MAX_CONDITIONS - 1)
-        return [_record(row, table, column) for query in chunks for row in self._read(query)]
+        return [_record(row, table, column) for query in chunks for row in self._read(query, "look_up")]
 
     def get(self, table: Table, columns: Sequence[str], ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Row]:
         """The records of `table` with these ids, active or not, by id; what is not there is left out. Raises
         RemoteError."""
         select = f"{self._base}{table.entity_set}?$select={','.join([table.id_column, *columns])}&$filter=("
         chunks = queries(select, table.id_column, map(literal, ids), MAX_CONDITIONS)
-        rows = [row for query in chunks for row in self._read(query)]
+        rows = [row for query in chunks for row in self._read(query, "recheck")]
         return {_id(row, table.id_column): row for row in rows}
 
     def changes(self, table: Table, columns: Sequence[str], link: str = "") -> Changes:
@@ -97,7 +101,7 @@ class DataverseClient:
         url = link or f"{self._base}{table.entity_set}?$select={','.join([table.id_column, *columns])}"
         if not self._is_ours(url):
             raise Refused("the link leads to another host")
-        answer = self._get(url, TRACKING)
+        answer = self._get(url, "changes", TRACKING)
         if link and not answer:  # documented for a table in which nothing changed
             return Changes({}, set(), link, more=False)
         rows = _rows(answer)
@@ -111,9 +115,9 @@ class DataverseClient:
             raise Unavailable(f"the answer's link is longer than {MAX_URL} characters")
         return Changes(changed, deleted, onward, more=following is not None)
 
-    def _read(self, url: str) -> Iterator[Row]:
+    def _read(self, url: str, name: str) -> Iterator[Row]:
         for _ in range(MAX_PAGES):
-            answer = self._get(url)
+            answer = self._get(url, name)
             yield from _rows(answer)
             following = answer.get("@odata.nextLink")
             if following is None:
@@ -121,16 +125,16 @@ class DataverseClient:
             url = self._same_host(following)
         raise Unavailable(f"the answer has more than {MAX_PAGES} pages")
 
-    def _get(self, url: str, headers: Mapping[str, str] = HEADERS) -> Any:
+    def _get(self, url: str, name: str, headers: Mapping[str, str] = HEADERS) -> Any:
         try:
-            return self._get_once(url, headers)
+            return self._get_once(url, name, headers)
         except Denied:
             self._forget()  # a token can be revoked before it expires: sign in anew, once
-            return self._get_once(url, headers)
+            return self._get_once(url, name, headers)
 
-    def _get_once(self, url: str, headers: Mapping[str, str]) -> Any:
+    def _get_once(self, url: str, name: str, headers: Mapping[str, str]) -> Any:
         signed = {**headers, "Authorization": f"Bearer {self._token()}"}
-        return parse(self._http.call("GET", url, headers=signed))
+        return parse(self._http.call("GET", url, headers=signed, call=Call(name, self._name)))
 
     def _same_host(self, link: Any) -> str:
         """The next page's link, unmodified; our token goes to no other host."""

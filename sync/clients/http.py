@@ -6,12 +6,14 @@ import os
 import ssl
 import threading
 import time
+import uuid
 from collections.abc import Coroutine, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
 
+from sync.clients.calls import OTHER, Call, Made, Observe, carried, trace_headers
 from sync.clients.errors import Denied, Refused, RemoteError, Throttled, Unavailable
 
 MAX_ANSWER = 16 * 1024 * 1024  # bytes; 5,000 Dataverse rows of a few columns stay far below
@@ -31,9 +33,10 @@ class Http:
     its answer trickles in, and many calls be in the air at once. Callers wait as for any function.
     """
 
-    def __init__(self, deadline: float) -> None:
-        """`deadline`, in seconds, is for each call as a whole."""
+    def __init__(self, deadline: float, observe: Observe | None = None) -> None:
+        """`deadline`, in seconds, is for each call as a whole. `observe` is told of each, in the loop's thread."""
         self._deadline = deadline
+        self._observe = observe
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="http", daemon=True)
         self._thread.start()
@@ -52,9 +55,10 @@ class Http:
         headers: Mapping[str, str] | None = None,
         body: Any = None,
         extensions: Mapping[str, Any] | None = None,
+        call: Call = OTHER,
     ) -> bytes:
         """Make one call and return the body of its good answer (2xx). Raises RemoteError."""
-        return self.run(self.acall(method, url, headers=headers, body=body, extensions=extensions))
+        return self.run(self.acall(method, url, headers=headers, body=body, extensions=extensions, call=call))
 
     async def acall(
         self,
@@ -64,8 +68,25 @@ class Http:
         headers: Mapping[str, str] | None = None,
         body: Any = None,
         extensions: Mapping[str, Any] | None = None,
+        call: Call = OTHER,
     ) -> bytes:
         """As `call`, on the loop."""
+        request_id, began = uuid.uuid4(), time.perf_counter()
+        outcome, detail = "unavailable", ""
+        try:
+            content = await self._send(method, url, {**(headers or {}), **trace_headers(request_id)}, body, extensions)
+            outcome = "ok"
+        except RemoteError as error:
+            outcome, detail = type(error).__name__.lower(), str(error)
+            raise
+        finally:
+            if self._observe is not None:
+                self._observe(Made(call, request_id, carried(), outcome, time.perf_counter() - began, detail))
+        return content
+
+    async def _send(
+        self, method: str, url: str, headers: Mapping[str, str], body: Any, extensions: Mapping[str, Any] | None
+    ) -> bytes:
         try:
             async with (
                 asyncio.timeout(self._deadline),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from sync.clients.calls import Call
 from sync.clients.errors import Refused, RemoteError, Unavailable
 from sync.clients.http import Http, parse
 
@@ -51,6 +52,7 @@ def fetch(http: Http, url: str, private_hosts: Sequence[str], look_up: Resolve =
                 there,
                 headers={"Host": parts.netloc, "Accept": "application/json"},
                 extensions={"sni_hostname": host},
+                call=Call("signing_keys"),
             )
         except Unavailable as error:
             failure = Unavailable(str(error).replace(address, host))

@@ -155,6 +155,7 @@ class _Stack:
         threads = min(8, 2 * (os.cpu_count() or 1) + 1)  # granian thinks more unwise
         web = ["granian", "--interface", "wsgi", "--host", self._host, "--port", str(self._port), "--no-ws"]
         web += ["--workers", "1", "--blocking-threads", str(threads), "--workers-kill-timeout", "5"]
+        web += ["--log-config", str(REPOSITORY / "tokenhub" / "granian.json")]
         celery = ["celery", "--quiet", "-A", "tokenhub"]
         worker = [*celery, "worker", "--pool", "prefork", "--loglevel", "INFO"]
         worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
