@@ -45,7 +45,7 @@ def callback(request: HttpRequest, batch_id: uuid.UUID) -> HttpResponse:
 def _signature(request: HttpRequest) -> str:
     try:
         body: Any = json.loads(request.body) if len(request.body) <= MAX_BODY else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     signature = body.get("Signature") if isinstance(body, dict) else None
     return signature if isinstance(signature, str) else ""

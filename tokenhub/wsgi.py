@@ -6,9 +6,11 @@ import os
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
+from tokenhub.chunked import whole_bodies
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tokenhub.settings")
 
-application = get_wsgi_application()
+application = whole_bodies(get_wsgi_application())
 
 from registry.services import vitals  # noqa: E402 models are there only now
 

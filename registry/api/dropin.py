@@ -59,8 +59,19 @@ class RegistrationSerializer(_Proven):
         return {**attrs, "platform": platform.value, "token": checked(device_token, name, apns or fcm, platform)}
 
 
+class RequestIdsField(serializers.ListField):
+    """1 to MAX_BATCH of them, counted before any is looked at."""
+
+    child = GuidField()
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if not isinstance(data, list) or not 1 <= len(data) <= MAX_BATCH:
+            raise serializers.ValidationError(f"must be an array of 1 to {MAX_BATCH} ids.")
+        return super().to_internal_value(data)
+
+
 class StatusSerializer(_Proven):
-    RegistrationRequestIds = serializers.ListField(child=GuidField(), min_length=1, max_length=MAX_BATCH)
+    RegistrationRequestIds = RequestIdsField()
 
 
 class CleanupSerializer(_Proven):

@@ -25,7 +25,7 @@ def report_events(request: Request, events: Sequence[Any]) -> list[dict[str, Any
         try:
             good[number] = reported_event(serializer.run_validation(event))
         except serializers.ValidationError as error:
-            results[number] = {"result": ERROR, "errors": list(field_errors(error.detail))}
+            results[number] = {"result": ERROR, "errors": field_errors(error.detail)}
     kept = record_events(caller_of(request).app, list(good.values()), shown_secret(request))
     for number, result in zip(good, kept, strict=True):
         unproven = result is Kept.UNPROVEN

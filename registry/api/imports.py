@@ -30,7 +30,7 @@ def import_rows(app: MobileApp, rows: Sequence[Any]) -> list[dict[str, Any]]:
         try:
             launches[number] = _launch(serializer.run_validation(row))
         except serializers.ValidationError as error:
-            answers[number] = {"result": ERROR, "errors": list(field_errors(error.detail))}
+            answers[number] = {"result": ERROR, "errors": field_errors(error.detail)}
     for number, result in zip(launches, import_launches(app, list(launches.values())), strict=True):
         answers[number] = {"result": result.value}
     return answers

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
@@ -15,6 +16,10 @@ from rest_framework.views import exception_handler as drf_exception_handler
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 5  # seconds
+# A small body can hold very many mistakes, and errors repeat what was posted: an answer must not grow with either.
+MAX_ERRORS = 20
+MAX_DETAIL = 500  # characters
+MAX_NAME = 100  # characters
 
 
 class TooLarge(exceptions.APIException):
@@ -122,7 +127,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
         "status": status.value,
     }
     if isinstance(exc, exceptions.ValidationError):
-        errors = list(field_errors(exc.detail))
+        errors = field_errors(exc.detail)
         problem["detail"] = "; ".join(f"{error['field']}: {error['detail']}" for error in errors)
         problem["errors"] = errors
     else:
@@ -151,23 +156,35 @@ def _detail(exc: Exception) -> str:
     return str(exc) or ("There is no such thing." if isinstance(exc, Http404) else "That is not allowed.")
 
 
-def field_errors(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
-    """Flatten DRF's nested errors into one entry a field, e.g. `user.email` or `[3].status`."""
+def field_errors(detail: Any) -> list[dict[str, str]]:
+    """DRF's nested errors as one entry a field, e.g. `user.email` or `[3].status`: the first MAX_ERRORS of them."""
+    return [
+        {"field": path or "body", "detail": _cut(text, MAX_DETAIL)}
+        for path, text in islice(_flattened(detail, ""), MAX_ERRORS)
+    ]
+
+
+def _flattened(detail: Any, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(detail, dict):
         for name, below in detail.items():
             at_object = name == "non_field_errors"
-            yield from field_errors(below, path if at_object else _join(path, name))
+            yield from _flattened(below, path if at_object else _join(path, name))
     elif isinstance(detail, list):
         for number, below in enumerate(detail):
             if isinstance(below, (dict, list)):
-                yield from field_errors(below, f"{path}[{number}]")
+                yield from _flattened(below, f"{path}[{number}]")
             else:
-                yield {"field": path or "body", "detail": str(below)}
+                yield path, str(below)
     else:
-        yield {"field": path or "body", "detail": str(detail)}
+        yield path, str(detail)
 
 
 def _join(path: str, name: Any) -> str:
     if isinstance(name, int):
         return f"{path}[{name}]"
-    return f"{path}.{name}" if path else str(name)
+    spelled = _cut(name, MAX_NAME)
+    return f"{path}.{spelled}" if path else spelled
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
+from heapq import nsmallest
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -13,6 +14,7 @@ from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import OpenApiExample, extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
+from registry.api.problems import MAX_ERRORS
 from registry.models import Device, MobileApp
 from registry.services.desired import device_status
 from registry.services.errors import InvalidInput
@@ -46,8 +48,8 @@ class StrictSerializer(serializers.Serializer[Any]):
             known = ", ".join(self.fields)
             raise serializers.ValidationError(
                 {
-                    str(name): [f"is not a field of this request; known are: {known}."]
-                    for name in sorted(unknown, key=str)
+                    name: [f"is not a field of this request; known are: {known}."]
+                    for name in nsmallest(MAX_ERRORS, unknown)
                 }
             )
         return super().to_internal_value(data)

@@ -10,6 +10,7 @@ While Valkey is away requests go through: it is there to keep the database from 
 import ipaddress
 import logging
 import math
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -155,9 +156,14 @@ def client_address(remote: str, forwarded_for: str, trusted: Sequence[Network]) 
     return str(ipaddress.ip_network((client, 64), strict=False)) if client.version == 6 else str(client)
 
 
+# Azure's gateways write the port as well: 192.0.2.1:4711, [2001:db8::1]:4711.
+_WITH_PORT = re.compile(r"(?P<v4>[0-9.]+):[0-9]{1,5}|\[(?P<v6>[0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?", re.ASCII)
+
+
 def _parse(text: str) -> Address | None:
+    with_port = _WITH_PORT.fullmatch(text)
     try:
-        address = ipaddress.ip_address(text)
+        address = ipaddress.ip_address((with_port["v4"] or with_port["v6"]) if with_port else text)
     except ValueError:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

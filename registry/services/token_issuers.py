@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models.functions import Now
 
@@ -10,6 +11,8 @@ from registry.models import MobileApp, TokenIssuer
 from registry.ports import announce
 from registry.services.errors import InvalidInput
 from registry.services.user_tokens import ASYMMETRIC, MIN_SECRET, SYMMETRIC, pem_keys
+
+MAX_URL = 500  # characters
 
 
 def set_token_issuer(app: MobileApp, issuer: TokenIssuer) -> TokenIssuer:
@@ -36,21 +39,33 @@ def check(issuer: TokenIssuer) -> None:
     if sum(map(bool, (issuer.jwks_url, issuer.public_keys, issuer.secret))) != 1:
         raise InvalidInput("jwks_url", "Give exactly one of a JWKS URL, public keys and a shared secret.")
     if issuer.jwks_url:
-        parts = urlsplit(issuer.jwks_url)
-        if parts.scheme != "https" or not parts.hostname or parts.username or parts.password:
-            raise InvalidInput("jwks_url", "must be an https address without a password in it.")
+        _check_url(issuer.jwks_url)
     if issuer.public_keys:
         pem_keys(issuer.public_keys)
     if issuer.secret and len(issuer.secret.encode()) < MIN_SECRET:
         raise InvalidInput("secret", f"must be at least {MIN_SECRET} bytes long (RFC 7518), made by chance.")
     _check_algorithms(issuer.algorithms, SYMMETRIC if issuer.secret else ASYMMETRIC)
-    if not issuer.user_claim:
-        raise InvalidInput("user_claim", "is needed.")
+    try:
+        # Django's own check of addresses knows no host without a dot, as there is inside of networks.
+        issuer.clean_fields(exclude=["app", "jwks_url"])
+    except ValidationError as error:
+        field, messages = next(iter(error.message_dict.items()))
+        raise InvalidInput(field, messages[0]) from None
 
 
 def default_algorithms(issuer: TokenIssuer) -> list[str]:
     """What is allowed where nobody says: the common ones that fit the issuer's keys."""
     return ["HS256"] if issuer.secret else ["RS256", "ES256"]
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme == "https" and parts.hostname and parts.port != 0 and "@" not in parts.netloc
+    except ValueError:  # a port or an IPv6 address that is none
+        usable = False
+    if not usable or not url.isascii() or len(url) > MAX_URL:
+        raise InvalidInput("jwks_url", f"must be an https address of at most {MAX_URL} characters, without a password.")
 
 
 def _check_algorithms(chosen: Sequence[str], allowed: Sequence[str]) -> None:

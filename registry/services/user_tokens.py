@@ -229,7 +229,9 @@ def _read(claims: dict[str, Any], issuer: TokenIssuer, app: MobileApp, installat
     external_id = claims[issuer.user_claim]
     if isinstance(external_id, int) and not isinstance(external_id, bool):
         external_id = str(external_id)
-    if not isinstance(external_id, str) or not 0 < len(external_id) <= 255 or not external_id.isprintable():
+    usable = isinstance(external_id, str) and 0 < len(external_id) <= 255 and external_id.isprintable()
+    # An id with blanks around it is cut in a path, and would be exported and erased as somebody else.
+    if not usable or external_id != external_id.strip():
         raise InvalidInput("user.token", f"The claim {issuer.user_claim} is not a user id of 1 to 255 characters.")
     given = {}
     email = _vouched_for(claims, issuer, issuer.email_claim, "email_verified")

@@ -32,8 +32,11 @@ def fetch(http: Http, url: str, private_hosts: Sequence[str], look_up: Resolve =
 
     Raises Refused where the address is not allowed, and RemoteError as any call does.
     """
-    parts = urlsplit(url)
-    host, port = parts.hostname, parts.port or 443
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 443
+    except ValueError:
+        raise Refused("the JWKS URL is not an address") from None
     if parts.scheme != "https" or not host or parts.username or parts.password:
         raise Refused("the JWKS URL is not an https address")
     try:
@@ -50,7 +53,9 @@ def fetch(http: Http, url: str, private_hosts: Sequence[str], look_up: Resolve =
             content = http.call(
                 "GET",
                 there,
-                headers={"Host": parts.netloc, "Accept": "application/json"},
+                # Not kept: connections are kept by address, and another host's keys may lie at the same one. They would
+                # come over a connection whose certificate was checked against this name and not theirs.
+                headers={"Host": parts.netloc, "Accept": "application/json", "Connection": "close"},
                 extensions={"sni_hostname": host},
                 call=Call("signing_keys"),
             )
@@ -69,5 +74,7 @@ def is_public(text: str) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if any(address in carrier for carrier in _CARRIERS):
             return False
+        if address.is_site_local:
+            return False
         address = address.ipv4_mapped or address
-    return address.is_global and not address.is_multicast
+    return address.is_global and not address.is_multicast and not address.is_reserved

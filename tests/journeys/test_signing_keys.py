@@ -16,7 +16,7 @@ from registry.models import Device, MobileApp, TokenIssuer
 from registry.services import clock
 from registry.services.token_issuers import set_token_issuer
 from registry.states import Identity
-from sync import tasks
+from sync import connect, tasks
 from sync.alerts import Kind, open_alerts
 from sync.clients import jwks
 from sync.clients.errors import Refused, Unavailable
@@ -149,7 +149,7 @@ class NoCall:
     [
         *("127.0.0.1", "10.0.0.8", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),  # noqa: S104
         *("::1", "::", "fe80::1%eth0", "fc00::1", "::ffff:10.0.0.8", "64:ff9b::a00:8", "2002:a00:8::1", "ff02::1"),
-        "224.0.0.1",
+        *("224.0.0.1", "240.0.0.1", "::10.0.0.8", "::ffff:0:10.0.0.8", "64:ff9b:1::a00:8", "fec0::1"),
     ],
 )
 def test_no_private_address_is_public_however_it_is_spelled(address: str) -> None:
@@ -162,9 +162,31 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse() -> None:
         jwks.fetch(NoCall(), "https://keys.example/", [], lambda *_: ["9.9.9.9", "10.0.0.8"])  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("url", ["http://keys.example/", "file:///etc/passwd", "https://", "https://a:b@keys.example/"])
+@pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "localhost.", "[::ffff:7f00:1]"])
+def test_another_spelling_of_this_host_is_not_called(host: str) -> None:
+    with pytest.raises((Refused, Unavailable), match=r"not (public|known)"):
+        jwks.fetch(NoCall(), f"https://{host}/", [])  # type: ignore[arg-type]
+
+
+def test_a_certificate_is_asked_for_each_name_though_both_lie_at_one_address(issued: World) -> None:
+    """The connection that is open to one host is not used for another whose keys nobody could trust there."""
+    url = TokenIssuer.objects.get().jwks_url
+    http = connect.http()
+    assert jwks.fetch(http, url, ["localhost"])["keys"]
+    elsewhere = url.replace("localhost", "keys.example")
+    with pytest.raises(Unavailable):
+        jwks.fetch(http, elsewhere, ["keys.example"], lambda *_: jwks.resolve("localhost", 0))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://keys.example/", "file:///etc/passwd", "https://", "https://a:b@keys.example/"),
+        *("https://keys.example:99999/", "https://[::1/"),
+    ],
+)
 def test_only_https_addresses_are_called(url: str) -> None:
-    with pytest.raises(Refused, match="https"):
+    with pytest.raises(Refused, match="address"):
         jwks.fetch(NoCall(), url, [], lambda *_: ["9.9.9.9"])  # type: ignore[arg-type]
 
 

@@ -46,6 +46,30 @@ def test_a_hostile_body_is_refused_with_a_problem(server: Api, body: bytes, stat
         response.json()
 
 
+MANY = {f"{number:x}": 1 for number in range(5000)}
+GUID = "3dc07553-4375-4e0f-abc9-defbfc8dedac"
+STATUS = f"/api/v1.0/orgs/{GUID}/pushdeviceregistration/devices/status/"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/devices", MANY),
+        ("/api/v1/devices", {"x" * 500_000: 1}),
+        ("/api/v1/devices", {"installation_id": "a", "token": "t", "platform": "x" * 500_000}),
+        ("/api/v1/events", [MANY]),
+        ("/api/v1/devices/import", {"devices": [MANY]}),
+        (STATUS, {"MobileAppId": GUID, "ApiToken": "x", "RegistrationRequestIds": [1] * 300_000}),
+    ],
+)
+def test_an_answer_does_not_grow_with_the_mistakes_of_a_body(server: Api, path: str, body: object) -> None:
+    answer = server.client.post(path, body, format="json")
+    assert answer.status_code in (200, 202, 400)
+    (told,) = answer.json().get("results", [answer.json()])
+    assert 1 <= len(told["errors"]) <= 20
+    assert len(answer.content) < 20_000
+
+
 @pytest.mark.parametrize("name", ["%00", "a%20b", "x" * 129, "%ED%A0%80"])
 def test_what_can_be_no_installation_id_is_not_found(server: Api, name: str) -> None:
     assert server.get(f"devices/{name}").status_code == 404

@@ -139,7 +139,7 @@ def test_a_token_does_not_bring_its_own_key(mobile: Api, header: dict[str, Any])
     assert problem(mobile.launch(user={"token": forged})) == "user-token-refused"
 
 
-@pytest.mark.parametrize("subject", ["", "x" * 256, "line\nbreak", ["anna"], True])
+@pytest.mark.parametrize("subject", ["", "x" * 256, "line\nbreak", " anna", "anna ", ["anna"], True])
 def test_a_claim_that_is_no_user_id_is_named(mobile: Api, subject: Any) -> None:
     answer = mobile.launch(user={"token": made_with(sub=subject)})
     assert answer.status_code == 400
@@ -377,6 +377,13 @@ def test_the_admin_shows_an_issuer_without_its_secret(app: MobileApp, admin_clie
         ({}, "jwks_url"),
         ({"jwks_url": "http://login.example/keys"}, "jwks_url"),
         ({"jwks_url": "https://user:password@login.example/keys"}, "jwks_url"),
+        ({"jwks_url": "https://[::1/keys"}, "jwks_url"),
+        ({"jwks_url": "https://login.example:99999/keys"}, "jwks_url"),
+        ({"jwks_url": f"https://login.example/{'x' * 500}"}, "jwks_url"),
+        ({"secret": SECRET, "algorithms": ["HS256"], "leeway": 86400}, "leeway"),
+        ({"secret": SECRET, "algorithms": ["HS256"], "leeway": -1}, "leeway"),
+        ({"secret": SECRET, "algorithms": ["HS256"], "user_claim": ""}, "user_claim"),
+        ({"secret": SECRET, "algorithms": ["HS256"], "email_claim": "x" * 129}, "email_claim"),
         ({"public_keys": "rubbish"}, "public_keys"),
         ({"public_keys": "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"}, "public_keys"),
     ],

@@ -26,6 +26,11 @@ def post(api: Api, number: int = 0, **environ: Any) -> Any:
     return api.client.post("/api/v1/devices", body, format="json", **environ)
 
 
+def left(answer: Any) -> int:
+    """How many requests the first limit of an answer leaves."""
+    return int(answer["RateLimit"].partition(";r=")[2].partition(";")[0])
+
+
 def test_a_key_may_make_so_many_requests_a_minute_and_is_told(settings: Settings, server: Api) -> None:
     settings.TOKENHUB_LIMIT_SERVER_KEY = 3
     answers = [server.launch() for _ in range(4)]
@@ -43,12 +48,12 @@ def test_a_key_may_make_so_many_requests_a_minute_and_is_told(settings: Settings
 
 
 def test_a_refused_request_changes_nothing_and_is_not_counted(settings: Settings, mobile: Api) -> None:
-    settings.TOKENHUB_LIMIT_MOBILE_KEY, settings.TOKENHUB_LIMIT_ADDRESS = 100, 1
-    assert post(mobile, 1)["RateLimit"].startswith('"key";r=99;')
+    settings.TOKENHUB_LIMIT_MOBILE_KEY, settings.TOKENHUB_LIMIT_ADDRESS = 20, 1
+    assert left(post(mobile, 1)) == 19
     for _ in range(5):
         refused = post(mobile, 2)
         assert refused.status_code == 429
-    assert refused["RateLimit"].startswith('"key";r=98;')  # what it would have been, each time
+    assert left(refused) >= 18  # what it would have been, each time; a slow machine gets some back meanwhile
     assert Device.objects.count() == 1
 
 
@@ -122,6 +127,10 @@ def test_valkey_holds_no_addresses(settings: Settings, mobile: Api) -> None:
         (PROXY, "198.51.100.1, nonsense", PROXY),
         (PROXY, "<script>", PROXY),
         ("fd00::1", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        (PROXY, "203.0.113.9, 198.51.100.1:50123", "198.51.100.1"),
+        (PROXY, "[2001:db8:1:2::5]:50123", "2001:db8:1:2::/64"),
+        (PROXY, "198.51.100.1:50123, [fd00::1]", "198.51.100.1"),
+        (PROXY, "198.51.100.1:x", PROXY),
         ("::ffff:192.0.2.1", "", "192.0.2.1"),
         ("2001:db8::1", "", "2001:db8::/64"),
         ("", "198.51.100.1", ""),

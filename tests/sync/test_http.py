@@ -117,3 +117,16 @@ def test_what_an_answer_means(
 def test_what_is_not_json_is_no_answer(content: bytes) -> None:
     with pytest.raises(Unavailable):
         parse(content)
+
+
+@pytest.mark.parametrize("moved", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed(
+    http: Http, far_end: Callable[[Callable[[socket.socket], None]], str], moved: int
+) -> None:
+    called: list[bool] = []
+    elsewhere = far_end(lambda _: called.append(True))
+    head = f"HTTP/1.1 {moved} Moved\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n"
+    url = far_end(lambda connection: connection.sendall(head.encode()))
+    with pytest.raises(Unavailable, match=f"HTTP {moved}"):
+        http.call("GET", url)
+    assert called == []
