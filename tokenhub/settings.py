@@ -43,14 +43,18 @@ _database_url = env.str("DATABASE_URL", _stack.database_url if _stack else f"pos
 REDIS_URL: str = env.str("REDIS_URL", _stack.redis_url if _stack else f"redis://{_NOWHERE}/0")
 
 
+# In transaction mode the next statement may meet another server connection: no cursor and no prepared statement may
+# outlive its transaction.
+TOKENHUB_PGBOUNCER = env.bool("TOKENHUB_PGBOUNCER", False)
+
+
 def _database() -> dict[str, Any]:
     database: dict[str, Any] = environ.Env.db_url_config(_database_url)
     database["ENGINE"] = "django.db.backends.postgresql"
     # Values travel beside the statements, so that PostgreSQL's log of a failed statement quotes none of them.
     database["OPTIONS"] = {**database.get("OPTIONS", {}), "connect_timeout": 5, "server_side_binding": True}
-    if env.bool("TOKENHUB_PGBOUNCER", False):
-        # In transaction mode the next statement may meet another server connection: no cursor and no prepared statement
-        # may outlive its transaction. Django has no prepared statements unless asked.
+    if TOKENHUB_PGBOUNCER:
+        # Django has no prepared statements unless asked.
         database["DISABLE_SERVER_SIDE_CURSORS"] = True
         database["OPTIONS"]["prepare_threshold"] = None
     if _stack or not EMBEDDED:  # a pool would try again for a while where nobody listens

@@ -10,9 +10,13 @@ from tokenhub.chunked import whole_bodies
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tokenhub.settings")
 
-application = whole_bodies(get_wsgi_application())
+django = whole_bodies(get_wsgi_application())
 
-from registry.services import vitals  # noqa: E402 models are there only now
+from registry.api.lane import Lane  # noqa: E402 models are there only now
+from registry.services import vitals  # noqa: E402
+from tokenhub.observe import seen  # noqa: E402
+
+application = Lane(django, seen) if settings.SERVES_API else django
 
 vitals.start("web" if settings.TOKENHUB_ROLE == "all" else f"web {settings.TOKENHUB_ROLE}")
 atexit.register(vitals.stop)

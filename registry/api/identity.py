@@ -1,5 +1,6 @@
 """Who is signed in on the phone that posts, by the app's identity policy and the caller's key."""
 
+from collections.abc import Callable
 from typing import Any
 
 from rest_framework import serializers
@@ -13,6 +14,7 @@ from registry.api.problems import (
     UserTokenNeededProblem,
     UserTokenRefusedProblem,
 )
+from registry.models import MobileApp
 from registry.services.errors import InvalidInput
 from registry.services.ingest import LaunchUser
 from registry.services.user_tokens import KeysUnknown, SignedUser, TokenExpired, TokenRefused, signed_user
@@ -21,12 +23,17 @@ from registry.states import Identity, KeyKind
 CONSENTS = ("push_consent", "tracking_consent")
 
 
-def who(caller: Caller, data: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a Launch that say who is signed in, from a validated post. Raises problems."""
+def who(
+    caller: Caller, data: dict[str, Any], prove: Callable[[MobileApp, str, str], SignedUser] = signed_user
+) -> dict[str, Any]:
+    """The fields of a Launch that say who is signed in, from a validated post. Raises problems.
+
+    `prove` says whom a token names.
+    """
     posted = data.get("user")
     said = {name: value for name, value in (posted or {}).items() if name not in ("id", "token")}
     if posted is not None and "token" in posted:
-        signed = _signed(caller, posted["token"], data["installation_id"])
+        signed = _signed(lambda: prove(caller.app, posted["token"], data["installation_id"]))
         user = LaunchUser(signed.external_id, {**signed.given, **said})
         return {"user": user, "user_token_issued_at": signed.issued_at}
     trusted = caller.key.kind == KeyKind.SERVER or caller.app.identity == Identity.UNVERIFIED
@@ -42,15 +49,17 @@ def who(caller: Caller, data: dict[str, Any]) -> dict[str, Any]:
 
 def shown_secret(request: Request) -> str | None:
     """What the call shows to prove its installation, maybe nothing; None where it need not."""
-    caller = caller_of(request)
-    if caller.key.kind == KeyKind.SERVER or not caller.app.installation_secrets:
-        return None
-    return str(request.headers.get("Installation-Secret", ""))
+    return str(request.headers.get("Installation-Secret", "")) if has_to_prove(caller_of(request)) else None
 
 
-def _signed(caller: Caller, token: str, installation_id: str) -> SignedUser:
+def has_to_prove(caller: Caller) -> bool:
+    """Whether a call has to show that its installation is its own."""
+    return caller.key.kind != KeyKind.SERVER and caller.app.installation_secrets
+
+
+def _signed(proof: Callable[[], SignedUser]) -> SignedUser:
     try:
-        return signed_user(caller.app, token, installation_id)
+        return proof()
     except TokenExpired as error:
         raise UserTokenExpiredProblem(f"The user's token was not accepted. {error}") from None
     except TokenRefused as error:

@@ -4,7 +4,7 @@ The headers are those of draft-ietf-httpapi-ratelimit-headers: `RateLimit-Policy
 how they stand.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -14,17 +14,27 @@ from registry.services import limits
 from registry.services.limits import Count, Limit
 
 _COUNTS = "tokenhub_limits"
+COUNTED = "tokenhub.counted"  # in the WSGI environment: how the caller's limits stand, where the lane counted already
 
 
 def address_of(request: HttpRequest) -> str:
     """The client's address, as far as it can be believed."""
-    forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
-    return limits.client_address(request.META.get("REMOTE_ADDR", ""), forwarded, settings.TOKENHUB_TRUSTED_PROXIES)
+    return address_in(request.META)
+
+
+def address_in(environ: Mapping[str, str]) -> str:
+    """The same of a WSGI environment."""
+    remote, forwarded = environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", "")
+    return limits.client_address(remote, forwarded, tuple(settings.TOKENHUB_TRUSTED_PROXIES))
 
 
 def spend(request: HttpRequest, which: Sequence[Limit]) -> float | None:
     """Count the request; return the seconds to wait where it is one too many."""
-    counts = limits.count(which)
+    return note(request, limits.count(which))
+
+
+def note(request: HttpRequest, counts: Sequence[Count]) -> float | None:
+    """The same for one that was counted."""
     setattr(request, _COUNTS, counts)
     return max((count.retry_after for count in counts), default=0) or None
 
@@ -43,9 +53,15 @@ class RateLimitHeaders:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self._get_response(request)
-        counts: list[Count] = getattr(request, _COUNTS, [])
-        if counts:
-            window = int(limits.WINDOW)
-            response["RateLimit-Policy"] = ", ".join(f'"{c.limit.name}";q={c.limit.quota};w={window}' for c in counts)
-            response["RateLimit"] = ", ".join(f'"{c.limit.name}";r={c.remaining};t={c.reset}' for c in counts)
+        for name, value in headers(getattr(request, _COUNTS, [])):
+            response[name] = value
         return response
+
+
+def headers(counts: Sequence[Count]) -> list[tuple[str, str]]:
+    """What to tell of these limits."""
+    if not counts:
+        return []
+    policy = ", ".join(f'"{count.limit.name}";q={count.limit.quota};w={limits.WINDOW:.0f}' for count in counts)
+    state = ", ".join(f'"{count.limit.name}";r={count.remaining};t={count.reset}' for count in counts)
+    return [("RateLimit-Policy", policy), ("RateLimit", state)]

@@ -4,12 +4,15 @@ import json
 from typing import Any, NoReturn
 
 from django.conf import settings
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 
-from registry.api.problems import TooLarge
-
 MAX_DEPTH = 16
+
+
+class TooLarge(APIException):
+    status_code = 413
+    default_detail = "The body is too large."
 
 
 class BoundedJSONParser(BaseParser):
@@ -26,7 +29,7 @@ class BoundedJSONParser(BaseParser):
         if len(body) > self.limit:
             raise TooLarge
         try:
-            value = json.loads(body.decode(), parse_constant=_refuse_constant, object_pairs_hook=_object)
+            value = unambiguous(body)
         except RecursionError:
             raise ParseError(_TOO_DEEP) from None
         except ValueError as error:
@@ -42,6 +45,11 @@ class ImportParser(BoundedJSONParser):
     limit = 8 * 1024 * 1024
 
 
+def unambiguous(body: bytes) -> Any:
+    """The JSON that `body` is. Raises ValueError, also for what two readers may read differently."""
+    return _DECODER.decode(body.decode())
+
+
 _TOO_DEEP = f"The body is nested deeper than {MAX_DEPTH} levels."
 
 
@@ -55,6 +63,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         # Which of the two counts? A checker before us may have taken the other.
         raise ValueError("a name is there twice in one object")
     return found
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_object)
 
 
 def _depth_exceeds(value: Any, most: int) -> bool:

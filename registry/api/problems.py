@@ -13,6 +13,8 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
+from registry.api.parsers import TooLarge
+
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER = 5  # seconds
@@ -20,11 +22,6 @@ RETRY_AFTER = 5  # seconds
 MAX_ERRORS = 20
 MAX_DETAIL = 500  # characters
 MAX_NAME = 100  # characters
-
-
-class TooLarge(exceptions.APIException):
-    status_code = 413
-    default_detail = "The body is too large."
 
 
 # Stable identifiers, one for each kind of error; a client may compare them.

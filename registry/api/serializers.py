@@ -19,12 +19,11 @@ from registry.models import Device, MobileApp
 from registry.services.desired import device_status
 from registry.services.errors import InvalidInput
 from registry.services.events import ReportedEvent
-from registry.services.ingest import Launch, LaunchUser
+from registry.services.ingest import INFO_FIELDS, Launch, LaunchUser
 from registry.services.normalise import device_token, email_address, phone_number
 from registry.states import Platform
 
 MAX_IMPORT = 1000
-INFO_FIELDS = ("app_version", "os_version", "model", "locale", "time_zone")
 INSTALLATION_ID = r"[A-Za-z0-9._:\-]{1,128}"
 FORBIDDEN = re.compile("[\\x00-\\x1f\\ud800-\\udfff]")
 ANDROID = "^(?!([cdef][A-Za-z0-9_-]{21}|[0-9A-Fa-f]{64})$)[!-~]{1,300}$"

@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from registry.api.authentication import caller_of
-from registry.api.limits import address_of, spend
+from registry.api.limits import COUNTED, address_of, note, spend
 from registry.services import limits
 from registry.services.limits import Limit
 
@@ -30,6 +30,13 @@ class LimitThrottle(BaseThrottle):
 
 class CallerThrottle(LimitThrottle):
     """The limits of a known key."""
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        counted = request.META.pop(COUNTED, None)
+        if counted is None:
+            return super().allow_request(request, view)
+        self._wait = note(request._request, counted)  # noqa: SLF001
+        return self._wait is None
 
     def limits_of(self, request: Request, address: str) -> list[Limit]:
         return limits.of_key(caller_of(request).key, address)

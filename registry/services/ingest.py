@@ -34,6 +34,7 @@ from registry.services.users import keep_user
 from registry.states import FailureReason, RegistrationState, RetiredReason
 
 LAUNCHES = Counter("tokenhub_launches_total", "Launches by what they changed.", ["app", "result"])
+INFO_FIELDS = ("app_version", "os_version", "model", "locale", "time_zone")
 
 
 class Result(StrEnum):

@@ -47,13 +47,13 @@ def find_key(key: str) -> ApiKey | None:
     A process goes by what it read for TOKENHUB_KEY_CACHE; after that a revoked key is refused everywhere. The search is
     for a hash, so how long it takes tells nothing about how much of a guessed key was right.
     """
-    if not FORMAT.fullmatch(key):
-        return None
-    key_hash = sha256(key)
-    known, believed_until = _processes_keys.get(key_hash, (None, 0.0))
-    if known is None or time.monotonic() >= believed_until:
-        known = _read_key(key_hash)
-    return known
+    return (known_key(key) or _read_key(sha256(key))) if FORMAT.fullmatch(key) else None
+
+
+def known_key(key: str) -> ApiKey | None:
+    """The same without a look into the database: None also where this process has not read the key lately."""
+    known, believed_until = _processes_keys.get(sha256(key), (None, 0.0))
+    return known if time.monotonic() < believed_until else None
 
 
 def _read_key(key_hash: bytes) -> ApiKey | None:

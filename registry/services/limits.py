@@ -14,13 +14,14 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import redis
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
 from registry.models import ApiKey
-from registry.services.valkey import valkey
+from registry.services.valkey import Script
 from registry.states import KeyKind
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ for i, key in ipairs(KEYS) do
 end
 return answer
 """
+_count = Script(_COUNT)
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,7 @@ def count(limits: Sequence[Limit]) -> list[Count]:
         return []
     intervals = [WINDOW / limit.quota for limit in limits]
     try:
-        # As text by its hash (EVALSHA); sent once where Valkey does not know it.
-        used = valkey().register_script(_COUNT)(keys=[_key(limit) for limit in limits], args=[WINDOW, *intervals])
+        used = _count([_key(limit.name, limit.subject) for limit in limits], [WINDOW, *intervals])
     except redis.RedisError as error:
         _Outage.until = time.monotonic() + REST
         logger.warning("requests are not limited for %.0f s: %s", REST, type(error).__name__)
@@ -132,13 +133,15 @@ def count(limits: Sequence[Limit]) -> list[Count]:
     return [Count(limit, float(seconds)) for limit, seconds in zip(limits, used, strict=True)]
 
 
-def _key(limit: Limit) -> str:
+@lru_cache(maxsize=4096)
+def _key(name: str, subject: str) -> str:
     # An address is personal data, and Valkey is no place for it.
-    subject = salted_hmac("tokenhub.limits", limit.subject, algorithm="sha256").hexdigest()[:32]
-    return f"tokenhub:limit:{limit.name}:{subject}"
+    hashed = salted_hmac("tokenhub.limits", subject, algorithm="sha256").hexdigest()[:32]
+    return f"tokenhub:limit:{name}:{hashed}"
 
 
-def client_address(remote: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
+@lru_cache(maxsize=4096)
+def client_address(remote: str, forwarded_for: str, trusted: tuple[Network, ...]) -> str:
     """Who is limited: the address that connected or, where that is a trusted proxy's, the one that it forwards for.
 
     `forwarded_for` is read from its end, since everything before the last trusted proxy's own entry is the client's
@@ -170,5 +173,5 @@ def _parse(text: str) -> Address | None:
     return mapped or address
 
 
-def _is_among(address: Address, networks: Sequence[Network]) -> bool:
+def _is_among(address: Address, networks: tuple[Network, ...]) -> bool:
     return any(address.version == network.version and address in network for network in networks)

@@ -5,11 +5,15 @@ down in the app's TokenIssuer: who signed it and for whom, with which algorithms
 own header chooses how it is checked, except the id of one of the issuer's keys (RFC 8725, sections 3.1 and 3.2).
 
 Keys of a JWKS are fetched by workers alone: no phone waits for a call to the outside.
+
+A token that was found good is remembered for as long as the issuer is what it was and the token has not expired: the
+same one comes with every launch of an hour, and its signature costs more than the rest of the launch.
 """
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import jwt
@@ -22,6 +26,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from registry.crypto import sha256
 from registry.models import MobileApp, TokenIssuer
 from registry.ports import announce
 from registry.services.errors import InvalidInput
@@ -59,12 +64,44 @@ class SignedUser:
 
 
 @dataclass(frozen=True)
+class _Proven:
+    """A token that was found good: whom it names, for which installation, and until when."""
+
+    user: SignedUser
+    installation: Any
+    expires_at: float
+
+
+class _Memory:
+    """What was proven lately, by the token's hash. Bounded: of two halves the older one is forgotten as a whole."""
+
+    HALF = 5_000
+
+    def __init__(self) -> None:
+        self._younger: dict[bytes, _Proven] = {}
+        self._older: dict[bytes, _Proven] = {}
+
+    def get(self, token_hash: bytes) -> _Proven | None:
+        return self._younger.get(token_hash) or self._older.get(token_hash)
+
+    def keep(self, token_hash: bytes, proven: _Proven) -> None:
+        if len(self._younger) >= self.HALF:
+            self._older, self._younger = self._younger, {}
+        self._younger[token_hash] = proven
+
+
+@dataclass(frozen=True)
 class IssuerKeys:
-    """An issuer with its keys made ready, as one process keeps them for some seconds."""
+    """An issuer with its keys made ready, as one process keeps them for some seconds.
+
+    `basis` is all that a token's proof rests on; what is remembered as proven goes when it changes.
+    """
 
     issuer: TokenIssuer
+    basis: tuple[Any, ...]
     keys: Sequence[tuple[str | None, Key]]  # by their id (kid), where they have one
     read_at: float
+    memory: _Memory = field(default_factory=_Memory)
 
 
 def signed_user(app: MobileApp, token: str, installation_id: str) -> SignedUser:
@@ -74,22 +111,67 @@ def signed_user(app: MobileApp, token: str, installation_id: str) -> SignedUser:
     """
     known = _issuer_keys(app)
     try:
-        header = jwt.get_unverified_header(token)
+        return _proven(known, app, token, installation_id)
+    except _NoSuchKey:
+        known = _issuer_keys(app, newer_than=known.read_at)
+    try:
+        return _proven(known, app, token, installation_id)
+    except _NoSuchKey:
+        if _keys_are_on_their_way(known.issuer):
+            raise KeysUnknown from None
+        raise TokenRefused("It is signed with none of the issuer's keys.") from None
+
+
+def user_of_known_issuer(app: MobileApp, token: str, installation_id: str) -> SignedUser:
+    """The same without a look into the database: KeysUnknown also where this process has not read the issuer lately."""
+    known = _processes_issuers.get(app.pk)
+    if known is None or not _is_fresh(known):
+        raise KeysUnknown
+    try:
+        return _proven(known, app, token, installation_id)
+    except _NoSuchKey:
+        raise KeysUnknown from None
+
+
+class _NoSuchKey(Exception):
+    """None of the keys at hand may have signed the token."""
+
+
+def _proven(known: IssuerKeys, app: MobileApp, token: str, installation_id: str) -> SignedUser:
+    token_hash = sha256(token)
+    proven = known.memory.get(token_hash)
+    if proven is None:
+        proven = _prove(known, app, token, installation_id)
+        known.memory.keep(token_hash, proven)
+    elif proven.expires_at <= time.time() - known.issuer.leeway:
+        raise TokenExpired("It has expired.")
+    if known.issuer.installation_claim and proven.installation != installation_id:
+        raise TokenRefused("It was issued for another installation.")
+    return proven.user
+
+
+def _prove(known: IssuerKeys, app: MobileApp, token: str, installation_id: str) -> _Proven:
+    try:
+        algorithm, kid = _header(token.partition(".")[0])
     except jwt.InvalidTokenError:
         raise TokenRefused("It is not a signed token (JWT).") from None
-    algorithm, kid = header.get("alg"), header.get("kid")
     if not isinstance(algorithm, str) or algorithm not in known.issuer.algorithms:
         raise TokenRefused(f"Its algorithm is not among: {', '.join(known.issuer.algorithms)}.")
     candidates = _candidates(known, kid, algorithm)
     if not candidates:
-        known = _issuer_keys(app, newer_than=known.read_at)
-        candidates = _candidates(known, kid, algorithm)
-    if not candidates:
-        if _keys_are_on_their_way(known.issuer):
-            raise KeysUnknown
-        raise TokenRefused("It is signed with none of the issuer's keys.")
+        raise _NoSuchKey
     claims = _verified(token, known.issuer, algorithm, candidates)
-    return _read(claims, known.issuer, app, installation_id)
+    installation = claims.get(known.issuer.installation_claim)
+    if known.issuer.installation_claim and installation != installation_id:
+        raise TokenRefused("It was issued for another installation.")
+    return _Proven(_read(claims, known.issuer, app), installation, int(claims["exp"]))
+
+
+@lru_cache(maxsize=64)
+def _header(encoded: str) -> tuple[Any, Any]:
+    """Algorithm and key id of a token's header, which is the same in all tokens of a key."""
+    header = jwt.get_unverified_header(f"{encoded}.e30.")
+    return header.get("alg"), header.get("kid")
 
 
 def parse_keys(issuer: TokenIssuer) -> list[tuple[str | None, Key]]:
@@ -147,15 +229,30 @@ def _issuer_keys(app: MobileApp, newer_than: float = 0.0) -> IssuerKeys:
     """The app's issuer, at most some seconds old, and read anew where it must be newer than another reading."""
     now = time.monotonic()
     known = _processes_issuers.get(app.pk)
-    fresh_until = known.read_at + settings.TOKENHUB_KEY_CACHE.total_seconds() if known else 0.0
-    if known and now < fresh_until and known.read_at > newer_than:
+    if known and _is_fresh(known) and known.read_at > newer_than:
         return known
     issuer = TokenIssuer.objects.filter(app=app).first()
     if issuer is None:
+        _processes_issuers.pop(app.pk, None)
         raise TokenRefused("This app reads no signed tokens: no issuer is set up for it.")
-    known = IssuerKeys(issuer, parse_keys(issuer), now)
+    basis = (*(getattr(issuer, name) for name in _BASIS), app.default_region)
+    if known and known.basis == basis:
+        known = replace(known, issuer=issuer, read_at=now)
+    else:
+        known = IssuerKeys(issuer, basis, parse_keys(issuer), now)
     _processes_issuers[app.pk] = known
     return known
+
+
+# All of an issuer but when its keys were asked for.
+_BASIS = (
+    *("issuer", "audience", "jwks_url", "public_keys", "secret", "algorithms", "leeway", "keys"),
+    *("user_claim", "email_claim", "phone_claim", "installation_claim", "trust_unmarked"),
+)
+
+
+def _is_fresh(known: IssuerKeys) -> bool:
+    return time.monotonic() < known.read_at + settings.TOKENHUB_KEY_CACHE.total_seconds()
 
 
 def _candidates(known: IssuerKeys, kid: Any, algorithm: str) -> list[Key]:
@@ -223,9 +320,7 @@ _REASONS: dict[type[Exception], str] = {
 }
 
 
-def _read(claims: dict[str, Any], issuer: TokenIssuer, app: MobileApp, installation_id: str) -> SignedUser:
-    if issuer.installation_claim and claims.get(issuer.installation_claim) != installation_id:
-        raise TokenRefused("It was issued for another installation.")
+def _read(claims: dict[str, Any], issuer: TokenIssuer, app: MobileApp) -> SignedUser:
     external_id = claims[issuer.user_claim]
     if isinstance(external_id, int) and not isinstance(external_id, bool):
         external_id = str(external_id)

@@ -1,6 +1,6 @@
 """The whole table."""
 
-from tests.mutations import api, claims, dataverse, ingest, outcomes, pausing, replacing
+from tests.mutations import api, claims, dataverse, ingest, lane, outcomes, pausing, replacing
 from tests.mutations.mutation import Mutation
 
 PROTECTIONS: list[Mutation] = [
@@ -9,6 +9,7 @@ PROTECTIONS: list[Mutation] = [
     *pausing.TABLE,
     *dataverse.TABLE,
     *ingest.TABLE,
+    *lane.TABLE,
     *replacing.TABLE,
     *api.TABLE,
 ]

@@ -11,11 +11,11 @@ from registry.models import Device, MobileApp
 from registry.services import limits
 from registry.services.keys import create_key
 from registry.services.limits import Count, Limit, client_address
-from registry.services.valkey import valkey
+from registry.services.valkey import Script, valkey
 from tests.conftest import Api
 
 PROXY, INNER_PROXY = "10.1.0.1", "10.2.0.1"
-TRUSTED = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
+TRUSTED = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
 
 
 pytestmark = pytest.mark.usefixtures("new_minute")
@@ -99,7 +99,8 @@ def test_without_valkey_requests_go_through_and_the_log_says_so_once(
 ) -> None:
     settings.TOKENHUB_LIMIT_SERVER_KEY = 1
     nobody = redis.Redis(host="127.0.0.1", port=1, socket_connect_timeout=1)
-    monkeypatch.setattr(limits, "valkey", lambda: nobody)
+    monkeypatch.setattr("registry.services.valkey.valkey", lambda: nobody)
+    monkeypatch.setattr(limits, "_count", Script(limits._COUNT))
     assert [server.launch().status_code for _ in range(3)] == [201, 200, 200]
     assert [record.getMessage() for record in caplog.records if record.name == limits.logger.name] == [
         "requests are not limited for 5 s: ConnectionError"

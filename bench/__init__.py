@@ -1,0 +1,1 @@
+"""Measurements: `make bench`, or `make bench ONLY=launch`. docs/performance.md is made of them."""

@@ -1,0 +1,1 @@
+"""Small applications to measure beside tokenhub."""

@@ -1,0 +1,134 @@
+"""What is measured, and on what: stores and servers, pinned to cores so that nothing but the thing measured is there.
+
+The server under test has core 0 for itself. PostgreSQL, Valkey and the load have the others, or all of them together
+core 1 where there are two.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tokenhub.embedded import ports
+from tokenhub.embedded.postgres import Postgres
+from tokenhub.embedded.processes import Store, guarded, spawn, stop, wait_ready
+from tokenhub.embedded.state import new_encryption_key
+from tokenhub.embedded.valkey import Valkey
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVER_CORE = "0"
+OTHER_CORES = f"1-{(os.cpu_count() or 2) - 1}"
+
+
+@dataclass(frozen=True)
+class Stores:
+    """PostgreSQL and Valkey as `manage.py up` runs them, empty, and the environment that leads tokenhub to them."""
+
+    folder: Path
+    environment: Mapping[str, str] = field(repr=False)
+
+    @property
+    def database_url(self) -> str:
+        return self.environment["DATABASE_URL"]
+
+    @property
+    def redis_url(self) -> str:
+        return self.environment["REDIS_URL"]
+
+
+def pinned(argv: Sequence[str], cores: str) -> list[str]:
+    """The command, confined to these cores."""
+    return ["taskset", "--cpu-list", cores, *argv]
+
+
+@contextmanager
+def stores() -> Iterator[Stores]:
+    """Run both; whatever they kept is deleted in the end."""
+    folder = Path(tempfile.mkdtemp(prefix="tokenhub-bench-"))
+    postgres = Postgres(folder / "postgres", ports.choose(), secrets.token_urlsafe())
+    valkey = Valkey(folder / "valkey", ports.choose(), secrets.token_urlsafe())
+    running: list[tuple[Store, subprocess.Popen[bytes]]] = []
+    found: list[Store] = [postgres, valkey]
+    try:
+        for store in found:
+            store.prepare(lambda _: None)
+            with (folder / f"{store.name}.log").open("wb") as log:
+                running.append((store, spawn(pinned(store.argv(), OTHER_CORES), output=log)))
+        for store, process in running:
+            wait_ready(process, store.ready, name=store.name)
+        yield Stores(folder, _environment(folder, postgres.url, valkey.url))
+    finally:
+        for store, process in running:
+            stop(process, store.stop_signal, timeout=30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _environment(folder: Path, database_url: str, redis_url: str) -> dict[str, str]:
+    return os.environ | {
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "TOKENHUB_DATA": str(folder),
+        "TOKENHUB_SECRET_KEY": secrets.token_urlsafe(48),
+        "TOKENHUB_ENCRYPTION_KEYS": new_encryption_key(),
+        "TOKENHUB_ALLOWED_HOSTS": "127.0.0.1",
+        "TOKENHUB_HTTPS": "false",
+        # Counted and told in headers as ever, and never reached: all of the load has one address and one key.
+        "TOKENHUB_LIMIT_MOBILE_KEY": "1000000000",
+        "TOKENHUB_LIMIT_SERVER_KEY": "1000000000",
+        "TOKENHUB_LIMIT_ADDRESS": "1000000000",
+    }
+
+
+def granian(python: Path | str, application: str, port: int, *, interface: str = "wsgi", threads: int = 1) -> list[str]:
+    """granian as tokenhub runs it, with one worker."""
+    argv = [str(python), "-m", "granian", "--interface", interface, "--host", "127.0.0.1", "--port", str(port)]
+    return [*argv, "--no-ws", "--workers", "1", "--blocking-threads", str(threads), application]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server under test: its address, its process, and where its output is."""
+
+    url: str
+    pid: int
+    log: Path
+
+
+@contextmanager
+def server(
+    name: str, argv: Sequence[str], port: int, environment: Mapping[str, str], folder: Path, *, cwd: Path = ROOT
+) -> Iterator[Server]:
+    """Run a server on core 0 until it answers, whatever it answers, and stop it in the end."""
+    log = folder / f"{name}.log"
+    with log.open("wb") as output:
+        process = spawn(guarded(pinned(argv, SERVER_CORE)), output=output, env=environment, cwd=cwd)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_ready(process, lambda: _answers(url), name=name)
+        yield Server(url, process.pid, log)
+    except Exception:
+        sys.stderr.write(log.read_text(errors="replace")[-4000:])
+        raise
+    finally:
+        stop(process, signal.SIGTERM, timeout=10)
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=2).close()  # noqa: S310 our own
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        time.sleep(0.1)
+        return False
+    return True

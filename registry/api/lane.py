@@ -1,0 +1,195 @@
+"""A lane in front of Django for the launch that changes nothing: nearly every one.
+
+It can be slow, and never wrong: it answers 200 "unchanged" where one SELECT says so, and hands every other request on
+as it came. What has a rule of its own is the ordinary path's own code: the key, the limits, who is signed in. What a
+post says is not checked here, but compared: it is equal to what the tables hold, which was checked on its way in.
+
+1. the request has the common form, and its key is one that this process has read lately;
+2. it is counted, and what goes on to Django is not counted again; where a limit is used up Django says so;
+3. the body has the common form: no field, type or spelling that would have to be refused or normalised first;
+4. who is signed in is known without the database;
+5. the tables say the same (registry.services.repeats).
+"""
+
+import io
+import time
+from collections.abc import Callable, Iterable
+from functools import cache, lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpResponse
+from django.http.request import split_domain_port, validate_host
+from django.utils.module_loading import import_string
+from rest_framework.exceptions import APIException
+
+from registry.api.authentication import Caller
+from registry.api.identity import has_to_prove, who
+from registry.api.limits import COUNTED, address_in, headers
+from registry.api.parsers import unambiguous
+from registry.api.serializers import LaunchSerializer, to_launch
+from registry.services import limits
+from registry.services.ingest import LAUNCHES, Launch, Result
+from registry.services.keys import known_key
+from registry.services.repeats import changes_nothing
+from registry.services.user_tokens import user_of_known_issuer
+
+type Environ = dict[str, Any]
+type StartResponse = Callable[..., Any]
+type Header = tuple[str, str]
+type Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+PATH = "/api/v1/devices"
+ROUTE = PATH.removeprefix("/")  # as Django names it
+MAX_BODY = 16 * 1024
+MAX_USER_TOKEN = 8192
+NEEDED = {"installation_id", "platform", "token"}
+BEARER = "Bearer "
+# These add headers and do nothing else.
+HEADERS_ONLY = (
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+)
+PROTO = "HTTP_X_FORWARDED_PROTO"  # what SECURE_PROXY_SSL_HEADER names, where it is set
+
+
+class Lane:
+    """A WSGI application that answers what it can, and has `django` answer the rest.
+
+    `seen` is told of what it answers (traceparent, method, route, status, seconds, result), and gives one more header.
+    """
+
+    def __init__(self, django: Application, seen: Callable[..., Header]) -> None:
+        self._django, self._seen = django, seen
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        began = time.perf_counter()
+        answer = _answer(environ) if _is_common(environ) else None
+        if answer is None:
+            return self._django(environ, start_response)
+        body, told = answer
+        took = time.perf_counter() - began
+        seen = self._seen(environ.get("HTTP_TRACEPARENT", ""), "POST", ROUTE, 200, took, Result.UNCHANGED.value)
+        start_response("200 OK", [*told, seen, ("Content-Length", str(len(body)))])
+        return [body]
+
+
+def _answer(environ: Environ) -> tuple[bytes, list[Header]] | None:
+    key = known_key(environ["HTTP_AUTHORIZATION"].removeprefix(BEARER))
+    if key is None:
+        return None
+    counts = environ[COUNTED] = limits.count(limits.of_key(key, address_in(environ)))
+    if any(count.exceeded for count in counts):
+        return None
+    body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    environ["wsgi.input"] = io.BytesIO(body)  # for whoever reads it next
+    caller = Caller(key)
+    launch = _launch(caller, body, environ.get("HTTP_INSTALLATION_SECRET", ""))
+    if launch is None or not changes_nothing(caller.app.pk, launch):
+        return None
+    LAUNCHES.add(caller.app.slug, Result.UNCHANGED.value)
+    answer = b'{"installation_id":"%s","result":"unchanged"}' % launch.installation_id.encode()
+    constant = _constant_headers(environ["wsgi.url_scheme"], environ.get(PROTO))
+    return answer, [*constant, *headers(counts)]
+
+
+def _is_common(environ: Environ) -> bool:
+    """Whether the request has the form that nearly all have."""
+    return (
+        environ["REQUEST_METHOD"] == "POST"
+        and environ["PATH_INFO"] == PATH
+        and not environ.get("QUERY_STRING")
+        and environ.get("CONTENT_TYPE") == "application/json"
+        and environ.get("HTTP_ACCEPT", "*/*") in ("*/*", "application/json")
+        and environ.get("HTTP_AUTHORIZATION", "").startswith(BEARER)
+        and _is_short(environ.get("CONTENT_LENGTH", ""))
+        and _is_ours(environ.get("HTTP_HOST", ""))
+    )
+
+
+def _is_short(length: str) -> bool:
+    return length.isascii() and length.isdigit() and 0 < int(length[:9]) <= MAX_BODY
+
+
+def _is_ours(host: str) -> bool:
+    return host in _hosts() or (len(_hosts()) < 100 and _allowed(host))
+
+
+@cache
+def _hosts() -> set[str]:
+    """Names that were found good, as they are spelled."""
+    return set()
+
+
+def _allowed(host: str) -> bool:
+    domain, _ = split_domain_port(host)
+    good = bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
+    if good:
+        _hosts().add(host)
+    return good
+
+
+def _launch(caller: Caller, body: bytes, secret: str) -> Launch | None:
+    """The launch that the body is, or None where it is none that is told by comparing."""
+    try:
+        posted = unambiguous(body)
+        if not _is_plain_launch(posted):
+            return None
+        said = who(caller, posted, user_of_known_issuer)
+    except (ValueError, RecursionError, APIException):
+        return None
+    return to_launch(posted, **said, secret=secret if has_to_prove(caller) else None)
+
+
+_FIELDS = frozenset(LaunchSerializer().fields)
+
+
+def _is_plain_launch(posted: Any) -> bool:
+    if not isinstance(posted, dict) or not posted.keys() >= NEEDED or not posted.keys() <= _FIELDS:
+        return False
+    user, sequence = posted.get("user"), posted.get("sequence", 0)
+    texts = (value for name, value in posted.items() if name not in ("user", "sequence"))
+    return (
+        all(map(_is_plain, texts))
+        and type(sequence) is int
+        and 0 <= sequence < 2**63
+        and (user is None or _is_plain_user(user))
+    )
+
+
+def _is_plain_user(user: Any) -> bool:
+    """By id or by token, with what may come with either. Null takes a key away: left to the serializer."""
+    if not isinstance(user, dict):
+        return False
+    names = user.keys()
+    texts, consents = names - {"push_consent", "tracking_consent"}, names & {"push_consent", "tracking_consent"}
+    if texts == {"token"}:
+        if len(str(user["token"])) > MAX_USER_TOKEN:
+            return False
+    elif not {"id"} <= texts <= {"id", "email", "phone"}:
+        return False
+    return all(_is_plain(user[name]) for name in texts) and all(isinstance(user[name], bool) for name in consents)
+
+
+def _is_plain(value: Any) -> bool:
+    """Text that nobody would trim, refuse, or read as ended by a NUL."""
+    return isinstance(value, str) and value.isprintable() and value == value.strip()
+
+
+@lru_cache(maxsize=8)
+def _constant_headers(scheme: str, forwarded: str | None) -> list[Header]:
+    """The headers that Django gives each such answer: another one where the request came by TLS."""
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": PATH, "wsgi.url_scheme": scheme, "wsgi.input": io.BytesIO()}
+    request = WSGIRequest(environ if forwarded is None else {**environ, PROTO: forwarded})
+    response = HttpResponse(content_type="application/json", headers={"Allow": "POST, OPTIONS"})
+    for name in HEADERS_ONLY:
+        if name in settings.MIDDLEWARE:
+            response = import_string(name)(_nothing).process_response(request, response)
+    return list(response.headers.items())
+
+
+def _nothing(request: WSGIRequest) -> HttpResponse:
+    """What a middleware wants to be around."""
+    return HttpResponse()

@@ -1,0 +1,79 @@
+"""The lane in front of Django: it may be slow, and never wrong."""
+
+from tests.mutations.mutation import Mutation
+
+_LANE = "tests/registry/test_lane.py"
+_REPEATS = "registry/services/repeats.py"
+
+TABLE = [
+    Mutation(
+        "A text with a NUL is not what it begins with",
+        "registry/api/lane.py",
+        old="isinstance(value, str) and value.isprintable() and",
+        new="isinstance(value, str) and",
+        tests=(f"{_LANE}::test_a_text_with_a_nul_is_not_what_it_begins_with",),
+    ),
+    Mutation(
+        "A text that the ordinary path would trim is left to it",
+        "registry/api/lane.py",
+        old=" and value == value.strip()",
+        new="",
+        tests=(f"{_LANE}::test_a_text_that_would_be_trimmed_is_left_to_django",),
+    ),
+    Mutation(
+        "The lane believes a key for as long as everybody does",
+        "registry/services/keys.py",
+        old="return known if time.monotonic() < believed_until else None",
+        new="return known",
+        tests=(f"{_LANE}::test_a_key_that_another_process_revoked_is_refused_within_the_cache_s_time",),
+    ),
+    Mutation(
+        "A remembered user token expires",
+        "registry/services/user_tokens.py",
+        old="elif proven.expires_at <= time.time() - known.issuer.leeway:",
+        new="elif False:",
+        tests=(f"{_LANE}::test_the_same_user_token_takes_the_lane_until_it_expires",),
+    ),
+    Mutation(
+        "A remembered user token goes with the key that proved it",
+        "registry/services/user_tokens.py",
+        old="if known and known.basis == basis:",
+        new="if known:",
+        tests=(f"{_LANE}::test_a_user_token_is_worth_nothing_once_its_key_is_replaced",),
+    ),
+    Mutation(
+        "A remembered user token is good for its own installation only",
+        "registry/services/user_tokens.py",
+        old="if known.issuer.installation_claim and proven.installation != installation_id:",
+        new="if False:",
+        tests=(f"{_LANE}::test_a_user_token_for_another_installation_is_refused_though_it_was_good_for_its_own",),
+    ),
+    Mutation(
+        "A phone of the lane shows its installation's secret",
+        _REPEATS,
+        old="($13::bytea IS NULL OR d.secret_shown AND d.secret_hash = $13)",
+        new="($13::bytea IS NULL OR true)",
+        tests=(f"{_LANE}::test_a_phone_that_shows_its_secret_takes_the_lane_too",),
+    ),
+    Mutation(
+        "A retired device lives again when it posts",
+        _REPEATS,
+        old=" AND d.retired_at IS NULL\n",
+        new="\n",
+        tests=(f"{_LANE}::test_what_was_changed_by_others_is_seen_at_once",),
+    ),
+    Mutation(
+        "Last-seen is written now and then",
+        _REPEATS,
+        old="    AND d.last_seen >= now() - $5::interval\n",
+        new="    AND $5::interval IS NOT NULL\n",
+        tests=(f"{_LANE}::test_last_seen_is_still_written_now_and_then",),
+    ),
+    Mutation(
+        "A request of the lane is counted once",
+        "registry/api/throttling.py",
+        old="counted = request.META.pop(COUNTED, None)",
+        new="counted = None",
+        tests=(f"{_LANE}::test_a_request_that_goes_on_to_django_is_counted_once",),
+    ),
+]

@@ -1,0 +1,455 @@
+"""The lane in front of Django: what it answers is what Django would have, and the rest goes on untouched."""
+
+import io
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import jwt
+import psycopg
+import pytest
+from django.conf import settings as django_settings
+from django.core.handlers.wsgi import WSGIHandler
+from django.db import connection
+from django.db.models import F
+from hypothesis import HealthCheck, given, settings, strategies
+from pytest_django import Settings
+
+from registry.api.lane import Lane
+from registry.models import ApiKey, Device, MobileApp, MobileUser, TokenIssuer
+from registry.services import keys, repeats
+from registry.services.keys import create_key, revoke_key
+from registry.services.token_issuers import set_token_issuer
+from registry.states import Identity
+from tokenhub.observe import HEADER, seen
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SECRET = "a shared secret that is long enough for every algorithm, HS512 as well"
+NOW = int(time.time())
+
+
+class Answer:
+    def __init__(self, status: str, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.status = int(status.split(maxsplit=1)[0])
+        self.headers = {name: value for name, value in headers if name != "Content-Length"}
+        self.body: dict[str, Any] = json.loads(body)
+        self.length = dict(headers).get("Content-Length")
+
+
+class Web:
+    """A WSGI application as a web server calls it; counts what its lane answers itself."""
+
+    def __init__(self) -> None:
+        self.by_django = 0
+        self._django = WSGIHandler()
+        self._lane = Lane(self._counted, seen)
+
+    def _counted(self, environ: dict[str, Any], start_response: Any) -> Any:
+        self.by_django += 1
+        return self._django(environ, start_response)
+
+    def post(self, key: str, body: Any, *, lane: bool = True, **headers: Any) -> Answer:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        environ = {
+            "REQUEST_METHOD": "POST",
+            "PATH_INFO": "/api/v1/devices",
+            "SCRIPT_NAME": "",
+            "QUERY_STRING": "",
+            "CONTENT_TYPE": "application/json",
+            "CONTENT_LENGTH": str(len(content)),
+            "REMOTE_ADDR": "192.0.2.1",
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "HTTP_HOST": "testserver:8000",
+            "HTTP_AUTHORIZATION": f"Bearer {key}",
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(content),
+            "wsgi.errors": io.StringIO(),
+            **headers,
+        }
+        started: list[Any] = []
+        application: Any = self._lane if lane else self._django
+        answered = application(environ, lambda *arguments: started.extend(arguments[:2]))
+        content = b"".join(answered)
+        if hasattr(answered, "close"):
+            answered.close()
+        return Answer(started[0], started[1], content)
+
+
+@pytest.fixture(autouse=True)
+def processes_memory(settings: Settings) -> Iterator[None]:
+    """A process that keeps what it read, as in production, and limits that count."""
+    settings.TOKENHUB_KEY_CACHE = timedelta(minutes=1)
+    settings.TOKENHUB_LIMIT_SERVER_KEY = settings.TOKENHUB_LIMIT_MOBILE_KEY = 1_000_000
+    settings.TOKENHUB_LIMIT_ADDRESS = 1_000_000
+    keys._processes_keys.clear()
+    repeats._own.rests_until = 0.0
+    yield
+    keys._processes_keys.clear()
+    repeats.forget_connection()
+
+
+@pytest.fixture
+def web() -> Web:
+    return Web()
+
+
+LAUNCH = {"installation_id": "phone-1", "platform": "android", "token": "token-1", "app_version": "4.2.0"}
+
+
+def repeat(web: Web, key: str, body: Any = LAUNCH, **headers: Any) -> int:
+    """Post the same until nothing is new, and once more; how many of that last one Django had to answer."""
+    for _ in range(2):
+        web.post(key, body, **headers)
+    before = web.by_django
+    assert web.post(key, body, **headers).body["result"] == "unchanged"
+    return web.by_django - before
+
+
+def test_a_launch_that_says_nothing_new_never_reaches_django(web: Web, app: MobileApp) -> None:
+    key = create_key(app=app, kind="server")
+    user = {"id": "anna", "email": "anna@example.com", "phone": "+4930123456", "push_consent": True}
+    assert repeat(web, key, LAUNCH) == 0
+    assert repeat(web, key, {**LAUNCH, "user": user, "sequence": 7}) == 0
+    assert repeat(web, key, {**LAUNCH, "user": None, "model": ""}) == 0
+
+
+def test_a_phone_that_shows_its_secret_takes_the_lane_too(web: Web, app: MobileApp) -> None:
+    key = create_key(app=app, kind="mobile")
+    secret = web.post(key, LAUNCH).body["installation_secret"]
+    assert repeat(web, key, HTTP_INSTALLATION_SECRET=secret) == 0
+    for wrong in ({"HTTP_INSTALLATION_SECRET": ""}, {"HTTP_INSTALLATION_SECRET": secret.swapcase()}):
+        assert web.post(key, LAUNCH, **wrong).status == 403
+
+
+def test_the_same_user_token_takes_the_lane_until_it_expires(web: Web, make_app: Callable[..., MobileApp]) -> None:
+    app = make_app(identity=Identity.JWT, installation_secrets=False)
+    issue(app)
+    key = create_key(app=app, kind="mobile")
+    body = {
+        **LAUNCH,
+        "user": {"token": signed("anna", exp=int(time.time()) - 28)},
+    }  # two seconds of the leeway are left
+    assert repeat(web, key, body) == 0
+    while (answer := web.post(key, body)).status == 200:
+        time.sleep(0.1)
+    assert answer.status == 403
+    assert answer.body["type"].endswith("user-token-expired")
+
+
+def test_a_user_token_is_worth_nothing_once_its_key_is_replaced(
+    web: Web, make_app: Callable[..., MobileApp], settings: Settings
+) -> None:
+    settings.TOKENHUB_KEY_CACHE = timedelta(seconds=2)
+    app = make_app(identity=Identity.JWT, installation_secrets=False)
+    issue(app)
+    key = create_key(app=app, kind="mobile")
+    body = {**LAUNCH, "user": {"token": signed("anna")}}
+    assert web.post(key, body).status == 201
+    replaced = time.monotonic()
+    issue(app, secret=SECRET[::-1])
+    while web.post(key, body).status == 200:
+        assert time.monotonic() - replaced < 2 + 5  # the cache, and a slow machine
+        time.sleep(0.05)
+    assert web.post(key, body).body["type"].endswith("user-token-refused")
+
+
+def test_a_user_token_for_another_installation_is_refused_though_it_was_good_for_its_own(
+    web: Web, make_app: Callable[..., MobileApp]
+) -> None:
+    app = make_app(identity=Identity.JWT, installation_secrets=False)
+    issue(app, installation_claim="device")
+    key = create_key(app=app, kind="mobile")
+    body = {**LAUNCH, "user": {"token": signed("anna", device="phone-1")}}
+    assert repeat(web, key, body) == 0
+    assert web.post(key, {**body, "installation_id": "phone-2", "token": "token-2"}).status == 403
+
+
+def test_a_revoked_key_is_refused_at_once_where_it_was_revoked(web: Web, app: MobileApp) -> None:
+    key = create_key(app=app, kind="server")
+    assert repeat(web, key) == 0
+    revoke_key(ApiKey.objects.get())
+    assert web.post(key, LAUNCH).status == 401
+
+
+def test_a_key_that_another_process_revoked_is_refused_within_the_cache_s_time(
+    web: Web, app: MobileApp, settings: Settings
+) -> None:
+    settings.TOKENHUB_KEY_CACHE = timedelta(seconds=1)
+    key = create_key(app=app, kind="server")
+    web.post(key, LAUNCH)
+    revoked = time.monotonic()
+    ApiKey.objects.update(revoked_at=F("created_at"))
+    while web.post(key, LAUNCH).status == 200:
+        assert time.monotonic() - revoked < 1 + 5
+        time.sleep(0.05)
+
+
+def test_what_was_changed_by_others_is_seen_at_once(web: Web, app: MobileApp) -> None:
+    key = create_key(app=app, kind="server")
+    body = {**LAUNCH, "user": {"id": "anna", "email": "anna@example.com"}}
+    assert repeat(web, key, body) == 0
+    MobileUser.objects.update(email="other@example.com")
+    assert web.post(key, body).body["result"] == "updated"
+    assert repeat(web, key, body) == 0
+    Device.objects.update(retired_at=F("created_at"))
+    assert web.post(key, body).body["result"] == "updated"
+
+
+def test_last_seen_is_still_written_now_and_then(web: Web, app: MobileApp) -> None:
+    key = create_key(app=app, kind="server")
+    assert repeat(web, key) == 0
+    long_ago = Device.objects.get().last_seen - django_settings.TOKENHUB_LAST_SEEN_INTERVAL - timedelta(minutes=1)
+    Device.objects.update(last_seen=long_ago)
+    assert web.post(key, LAUNCH).body["result"] == "unchanged"
+    assert Device.objects.get().last_seen > long_ago
+    assert repeat(web, key) == 0
+
+
+def test_a_used_up_limit_is_told_by_django_and_counted_once(
+    web: Web, app: MobileApp, settings: Settings, new_minute: None
+) -> None:
+    key = create_key(app=app, kind="server")
+    settings.TOKENHUB_LIMIT_SERVER_KEY = 6  # one comes back in ten seconds
+    remaining = [web.post(key, LAUNCH).headers["RateLimit"] for _ in range(6)]
+    assert [int(told.split(";r=")[1].split(";")[0]) for told in remaining] == [5, 4, 3, 2, 1, 0]
+    refused = web.post(key, LAUNCH)
+    assert refused.status == 429
+    assert refused.headers["Retry-After"]
+
+
+def test_a_request_that_goes_on_to_django_is_counted_once(
+    web: Web, app: MobileApp, settings: Settings, new_minute: None
+) -> None:
+    settings.TOKENHUB_LIMIT_SERVER_KEY = 6
+    key = create_key(app=app, kind="server")
+    told = [web.post(key, {**LAUNCH, "model": f"model {number}"}).headers["RateLimit"] for number in range(4)]
+    assert web.by_django == 4
+    assert [part.split(";")[1] for part in told] == ["r=5", "r=4", "r=3", "r=2"]
+
+
+def test_a_text_with_a_nul_is_not_what_it_begins_with(web: Web, app: MobileApp) -> None:
+    key = create_key(app=app, kind="server")
+    body = {**LAUNCH, "user": {"id": "anna"}}
+    assert repeat(web, key, body) == 0
+    for ended in ({**body, "token": "token-1\0more"}, {**body, "user": {"id": "anna\0"}}, {**body, "model": "\0"}):
+        assert web.post(key, ended).status == 400
+
+
+def test_a_text_that_would_be_trimmed_is_left_to_django(web: Web, make_app: Callable[..., MobileApp]) -> None:
+    app = make_app(identity=Identity.JWT)
+    issue(app)
+    key = create_key(app=app, kind="server")
+    # A token may name a user with a blank in front, a field may not: they are two users.
+    assert repeat(web, key, {**LAUNCH, "user": {"token": signed(" anna")}}) == 0
+    assert web.post(key, {**LAUNCH, "user": {"id": " anna"}}).body["result"] == "updated"
+    assert sorted(MobileUser.objects.values_list("external_id", flat=True)) == [" anna", "anna"]
+
+
+def test_a_broken_connection_costs_nothing_but_time(web: Web, app: MobileApp) -> None:
+    key = create_key(app=app, kind="server")
+    assert repeat(web, key) == 0
+    own = repeats._own.connection
+    assert own is not None
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [own.info.backend_pid])
+    before = web.by_django
+    assert web.post(key, LAUNCH).body["result"] == "unchanged"
+    assert web.by_django == before + 1
+    assert repeat(web, key) == 0
+
+
+def test_a_database_that_is_away_is_told_of_by_django_alone(
+    web: Web, app: MobileApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = create_key(app=app, kind="server")
+    assert repeat(web, key) == 0
+    tried: list[int] = []
+
+    def nobody() -> Any:
+        tried.append(1)
+        raise psycopg.OperationalError("nobody listens")
+
+    monkeypatch.setattr(repeats, "_connect", nobody)
+    repeats.forget_connection()
+    assert [web.post(key, LAUNCH).body["result"] for _ in range(3)] == ["unchanged"] * 3
+    assert len(tried) == 1
+
+
+def test_behind_pgbouncer_nothing_is_prepared(web: Web, app: MobileApp, settings: Settings) -> None:
+    settings.TOKENHUB_PGBOUNCER = True
+    assert repeat(web, create_key(app=app, kind="server")) == 0
+    own = repeats._own.connection
+    assert own is not None
+    assert own.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"PATH_INFO": "/api/v1/devices/"},
+        {"QUERY_STRING": "format=xml"},
+        {"CONTENT_TYPE": "text/plain"},
+        {"HTTP_ACCEPT": "text/html"},
+        {"HTTP_HOST": "elsewhere.example"},
+        {"HTTP_HOST": ""},
+        {"HTTP_AUTHORIZATION": "Basic abc"},
+        {"CONTENT_LENGTH": ""},
+        {"CONTENT_LENGTH": "¹"},
+        {"REQUEST_METHOD": "PUT"},
+    ],
+    ids=str,
+)
+def test_an_unusual_request_is_answered_as_ever(web: Web, app: MobileApp, changed: dict[str, str]) -> None:
+    key = create_key(app=app, kind="server")
+    assert repeat(web, key) == 0
+    told: list[Any] = []
+    for lane in (True, False):
+        try:
+            answer = web.post(key, LAUNCH, lane=lane, **changed)
+        except ValueError:  # an answer that is not JSON, and so not the lane's
+            told.append("a page")
+        else:
+            told.append((answer.status, answer.body, answer.headers.keys()))
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("https", [False, True])
+@pytest.mark.parametrize("pages", [False, True])
+def test_the_headers_are_django_s(web: Web, app: MobileApp, settings: Settings, https: bool, pages: bool) -> None:
+    from registry.api import lane
+
+    lane._constant_headers.cache_clear()
+    settings.SECURE_HSTS_SECONDS = 3600
+    if not pages:
+        settings.MIDDLEWARE = [
+            "tokenhub.observe.Observe",
+            "django.middleware.security.SecurityMiddleware",
+            "django.middleware.common.CommonMiddleware",
+            "registry.api.limits.RateLimitHeaders",
+        ]
+    web = Web()
+    key = create_key(app=app, kind="server")
+    scheme = {"wsgi.url_scheme": "https" if https else "http"}
+    assert repeat(web, key, **scheme) == 0
+    ours, theirs = (web.post(key, LAUNCH, lane=lane, **scheme) for lane in (True, False))
+    assert ours.headers.keys() == theirs.headers.keys()
+    for name in ours.headers.keys() - IGNORED:
+        assert ours.headers[name] == theirs.headers[name]
+    assert ours.headers["RateLimit"].startswith('"key";r=')
+    assert ours.length == theirs.length
+    lane._constant_headers.cache_clear()
+
+
+# --- the same posts through both, in two apps that are alike ----------------------------------------------------------
+def issue(app: MobileApp, secret: str = SECRET, **fields: Any) -> None:
+    issuer = {"issuer": "https://login.example", "audience": "shop", "secret": secret, "algorithms": ["HS256"]}
+    set_token_issuer(app, TokenIssuer(**{**issuer, **fields}))
+
+
+def signed(subject: str, **more: Any) -> str:
+    claims = {"iss": "https://login.example", "aud": "shop", "sub": subject, "iat": NOW, "exp": NOW + 3600, **more}
+    return jwt.encode(claims, SECRET, algorithm="HS256")
+
+
+TOKENS = [signed("anna"), signed("anna", iat=NOW - 60), signed(" anna", email="A@Example.com", email_verified=True)]
+TEXTS = ["", " ", "4.2.0", " 4.2.0", "4\u0000", "\ud800", "ä", "\u00a0x", 7, None, True, "x" * 65]
+USERS = strategies.one_of(
+    strategies.none(),
+    strategies.just(7),
+    strategies.fixed_dictionaries(
+        {"id": strategies.sampled_from(["anna", " anna", "anna\u0000", "ben", ""])},
+        optional={
+            "email": strategies.sampled_from(
+                ["anna@example.com", "Anna@EXAMPLE.com", "anna@example.com ", "an\u0000na@example.com", "", None, "no"]
+            ),
+            "phone": strategies.sampled_from(["+4930123456", "+49 30 123456", "030 123456", "", None]),
+            "push_consent": strategies.sampled_from([True, False, "true"]),
+            "tracking_consent": strategies.booleans(),
+        },
+    ),
+    strategies.fixed_dictionaries(
+        {"token": strategies.sampled_from([*TOKENS, "no token", 7])},
+        optional={"push_consent": strategies.booleans(), "id": strategies.just("anna")},
+    ),
+)
+POSTS = strategies.fixed_dictionaries(
+    {
+        "installation_id": strategies.sampled_from(["phone-1", "phone-1", "phone-2", "phone 1", "", 7]),
+        "platform": strategies.sampled_from(["android", "android", "ios", "Android"]),
+        "token": strategies.sampled_from(["token-1", "token-1", "token-2", "token-1\u0000", "AB" * 32, "ab" * 32, ""]),
+    },
+    optional={
+        "user": USERS,
+        "app_version": strategies.sampled_from(TEXTS),
+        "time_zone": strategies.sampled_from(["Europe/Berlin", "Europe/Nowhere", ""]),
+        "sequence": strategies.sampled_from([1, 2, 2, 2.0, True, "2", -1, 2**63]),
+        "unknown": strategies.just(1),
+    },
+)
+SHOWN = strategies.sampled_from(["own", "own", "own", "", "wrong"])
+SESSIONS = strategies.fixed_dictionaries(
+    {
+        "identity": strategies.sampled_from(Identity.values),
+        "kind": strategies.sampled_from(["server", "mobile"]),
+        "installation_secrets": strategies.booleans(),
+        # Each is posted once, twice or three times: from the second on it says nothing new.
+        "posts": strategies.lists(strategies.tuples(POSTS, SHOWN, strategies.integers(1, 3)), min_size=2, max_size=8),
+    }
+)
+IGNORED = {"RateLimit", HEADER}  # tell of time, and of the request
+
+
+class World:
+    """An app with its phones, which keep the secrets that they are given."""
+
+    def __init__(self, web: Web, make_app: Callable[..., MobileApp], session: dict[str, Any], *, lane: bool) -> None:
+        self._web, self._lane = web, lane
+        names = ("identity", "installation_secrets")
+        slug = f"app-{uuid.uuid4().hex[:12]}"
+        self.app = make_app(slug, default_region="DE", **{name: session[name] for name in names})
+        issue(self.app)
+        self._key = create_key(app=self.app, kind=session["kind"])
+        self._secrets: dict[Any, str] = {}
+
+    def post(self, body: dict[str, Any], shown: str) -> tuple[Any, ...]:
+        phone = str(body["installation_id"])
+        secret = self._secrets.get(phone, "") if shown == "own" else shown
+        answer = self._web.post(self._key, body, lane=self._lane, HTTP_INSTALLATION_SECRET=secret)
+        given = answer.body.pop("installation_secret", None)
+        if given:
+            self._secrets[phone] = given
+        headers = {name: value for name, value in answer.headers.items() if name not in IGNORED}
+        return answer.status, bool(given), answer.body, headers
+
+    def rows(self) -> tuple[Any, ...]:
+        devices = Device.objects.filter(app=self.app).order_by("installation_id")
+        columns = ("installation_id", "platform", "token", "app_version", "time_zone", "retired_reason", "secret_shown")
+        counters = ("sequence", "user_tokens_from", "revision", "user__external_id")
+        users = MobileUser.objects.filter(app=self.app).order_by("external_id")
+        known = ("external_id", "email", "phone", "push_consent", "tracking_consent", "mapping__claim_no")
+        return list(devices.values_list(*columns, *counters)), list(users.values_list(*known))
+
+
+def test_any_posts_leave_the_same_rows_and_answers(web: Web, make_app: Callable[..., MobileApp]) -> None:
+    answered_by_the_lane = 0
+
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(session=SESSIONS)
+    def compare(session: dict[str, Any]) -> None:
+        nonlocal answered_by_the_lane
+        with_lane, without = (World(web, make_app, session, lane=lane) for lane in (True, False))
+        for body, shown, times in session["posts"]:
+            for _ in range(times):
+                before = web.by_django
+                assert with_lane.post(body, shown) == without.post(body, shown)
+                answered_by_the_lane += web.by_django == before
+                assert with_lane.rows() == without.rows()
+
+    compare()
+    assert answered_by_the_lane
