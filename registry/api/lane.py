@@ -110,7 +110,7 @@ def _is_common(environ: Environ) -> bool:
 
 
 def _is_short(length: str) -> bool:
-    return length.isascii() and length.isdigit() and 0 < int(length[:9]) <= MAX_BODY
+    return len(length) <= 5 and length.isascii() and length.isdigit() and 0 < int(length) <= MAX_BODY
 
 
 def _is_ours(host: str) -> bool:
