@@ -104,6 +104,7 @@ def _is_common(environ: Environ) -> bool:
         and environ.get("CONTENT_TYPE") == "application/json"
         and environ.get("HTTP_ACCEPT", "*/*") in ("*/*", "application/json")
         and environ.get("HTTP_AUTHORIZATION", "").startswith(BEARER)
+        and "HTTP_TRANSFER_ENCODING" not in environ
         and _is_short(environ.get("CONTENT_LENGTH", ""))
         and _is_ours(environ.get("HTTP_HOST", ""))
     )
