@@ -8,6 +8,10 @@ class RegistryConfig(AppConfig):
     name = "registry"
 
     def ready(self) -> None:
+        from registry.services import audit, roles
+
+        audit.watch()
+        post_migrate.connect(roles.make_roles, sender=self)
         post_migrate.connect(_make_partitions, sender=self)
 
 

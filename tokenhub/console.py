@@ -55,7 +55,14 @@ SIDEBAR: tuple[tuple[str, tuple[Page, ...]], ...] = (
             _table("Replaced connections", "history", "registry.replacedconnection"),
         ),
     ),
-    ("Access", (_table("Accounts", "manage_accounts", "auth.user"), _table("Roles", "badge", "auth.group"))),
+    (
+        "Access",
+        (
+            _table("Accounts", "manage_accounts", "auth.user"),
+            _table("Roles", "badge", "auth.group"),
+            _table("Audit log", "policy", "auditlog.logentry"),
+        ),
+    ),
 )
 
 

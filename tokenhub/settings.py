@@ -145,6 +145,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "auditlog",
 ]
 # What this process serves: the public API, the administrators' pages, or both.
 TOKENHUB_ROLE: str = env.str("TOKENHUB_ROLE", "all")
@@ -154,11 +155,13 @@ SERVES_API, SERVES_ADMIN = TOKENHUB_ROLE != "admin", TOKENHUB_ROLE != "api"
 # Sessions, forms and static files are the pages' alone: no phone's post goes through what it does not need.
 _FOR_PAGES = {
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "tokenhub.csp.AdminPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "tokenhub.audit.AuditTrail",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 }
 _MIDDLEWARE = [
@@ -172,6 +175,7 @@ _MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "tokenhub.audit.AuditTrail",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "registry.api.limits.RateLimitHeaders",
 ]

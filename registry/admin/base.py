@@ -1,25 +1,51 @@
-"""What all pages of the admin share: Unfold's look, rows that only workers write, tokens shown by their end."""
+"""What all pages of the admin share: Unfold's look, apps that not everybody sees, rows that only workers write."""
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.options import ActionLocation
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from unfold import decorators
+
+from registry.models import MobileApp
+from registry.services.access import Scope, scope_of
 
 if TYPE_CHECKING:  # Unfold ships no types; its ModelAdmin is Django's, dressed
-    from django.contrib.admin import ModelAdmin
+    from django.contrib.admin import ModelAdmin, StackedInline
 else:
-    from unfold.admin import ModelAdmin
+    from unfold.admin import ModelAdmin, StackedInline
+
+__all__ = ["AppFilter", "ConsoleAdmin", "ModelAdmin", "ReadOnlyAdmin", "StackedInline", "page_action", "token_end"]
 
 
 class ConsoleAdmin(ModelAdmin[Any]):
-    """A table in the console. Lists do not count the whole table."""
+    """A table in the console.
 
+    `app_path` leads from a row to its app ("pk" from an app itself), and limits all that one sees and can choose from
+    to the apps that one may see. Rows without a path are for those who see every app. Lists do not count the table.
+    """
+
+    app_path: str | None = None
     show_full_result_count = False
     list_per_page = 50
     list_filter_sheet = False
     warn_unsaved_form = True
+
+    def limit(self, rows: QuerySet[Any], scope: Scope) -> QuerySet[Any]:
+        if self.app_path is None:
+            return rows if scope.every else rows.none()
+        return scope.limit(rows, self.app_path)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return self.limit(super().get_queryset(request), scope_of(request.user))
+
+    def get_field_queryset(self, db: str | None, db_field: Any, request: HttpRequest) -> QuerySet[Any] | None:
+        """What a field may be set to: what its own page would show to this person."""
+        related = self.admin_site._registry.get(db_field.remote_field.model)  # noqa: SLF001 it has no public name
+        return related.get_queryset(request) if isinstance(related, ConsoleAdmin) else None
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Without the links that add or change a related row in a frame: our policy lets nobody frame a page."""
@@ -50,6 +76,20 @@ class ReadOnlyAdmin(ConsoleAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+
+class AppFilter(admin.RelatedFieldListFilter):
+    """By app: those that one sees."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[Any]:
+        apps = scope_of(request.user).limit(MobileApp.objects.filter(replaced_by=None), "pk")
+        return [*apps.order_by("slug").values_list("pk", "slug")]
+
+
+def page_action[F: Callable[..., Any]](*, description: str, permissions: Sequence[str], icon: str) -> Callable[[F], F]:
+    """A button on a row's page, for those of whom has_<permission>_permission is true. Answers at a path of its own."""
+    decorate: Callable[[F], F] = decorators.action(description=description, permissions=permissions, icon=icon)
+    return decorate
 
 
 @admin.display(description="token")

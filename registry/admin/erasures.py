@@ -8,7 +8,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
 from registry import models
-from registry.admin.base import ConsoleAdmin, ReadOnlyAdmin
+from registry.admin.base import AppFilter, ConsoleAdmin, ReadOnlyAdmin
+from registry.services.audit import record
 from registry.services.erasure import force_erasure
 from registry.services.errors import InvalidInput
 from registry.states import ErasureState
@@ -33,10 +34,11 @@ class ForceErasureForm(forms.ModelForm[models.Erasure]):
 class ErasureAdmin(ReadOnlyAdmin):
     """Receipts. One that waits can be forced to its end; Django's history says by whom and why."""
 
+    app_path = "app"
     form = ForceErasureForm
     list_display = ("id", "app", "state", "requested_at", "finished_at", "not_cleaned_up")
     list_select_related = ("app",)
-    list_filter = ("state", "app")
+    list_filter = ("state", ("app", AppFilter))
     search_fields = ("id__exact",)
     ordering = ("-requested_at",)
     fields = (
@@ -60,6 +62,7 @@ class ErasureAdmin(ReadOnlyAdmin):
             force_erasure(obj.pk, obj.note, request.user.get_username())
         except InvalidInput as error:  # another administrator was quicker, or CI-J was
             raise PermissionDenied(error.message) from None
+        record(obj, "forced to its end", request.user)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         return f"Forced to its end: {form.cleaned_data['note']}"

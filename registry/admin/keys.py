@@ -8,8 +8,9 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
 from registry import models
-from registry.admin.base import ConsoleAdmin, ReadOnlyAdmin
+from registry.admin.base import AppFilter, ConsoleAdmin, ReadOnlyAdmin
 from registry.crypto import sha256
+from registry.services.audit import record
 from registry.services.keys import create_key, revoke_key
 
 
@@ -17,9 +18,10 @@ from registry.services.keys import create_key, revoke_key
 class ApiKeyAdmin(ReadOnlyAdmin):
     """Keys can be made, which shows them once, and revoked."""
 
+    app_path = "app"
     list_display = ("hint", "app", "kind", "name", "created_at", "last_used_at", "revoked_at")
     list_select_related = ("app",)
-    list_filter = ("app", "kind", ("revoked_at", admin.EmptyFieldListFilter))
+    list_filter = (("app", AppFilter), "kind", ("revoked_at", admin.EmptyFieldListFilter))
     fields = ("app", "kind", "name", "hint", "created_at", "last_used_at", "revoked_at")
     actions = ("revoke",)
 
@@ -48,4 +50,5 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         revoked = [key for key in chosen if revoke_key(key)]
         for key in revoked:
             self.log_change(request, key, "Revoked.")
+            record(key, "revoked", request.user)
         messages.success(request, f"{len(revoked)} of {len(chosen)} keys were revoked now.")

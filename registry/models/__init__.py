@@ -1,5 +1,6 @@
 """Every table of tokenhub."""
 
+from registry.models.access import AppScope
 from registry.models.apps import ApiKey, DataverseEnvironment, MobileApp, Pause, ReplacedConnection, TokenIssuer
 from registry.models.devices import Device, MobileUser
 from registry.models.erasures import Erasure
@@ -9,6 +10,7 @@ from registry.models.sync import AT_REST, ChangeFeed, DataverseMapping, Registra
 __all__ = [
     "AT_REST",
     "ApiKey",
+    "AppScope",
     "ChangeFeed",
     "DataverseEnvironment",
     "DataverseMapping",

@@ -111,6 +111,7 @@ class MobileApp(models.Model):
 
     class Meta:
         verbose_name = "mobile app"
+        permissions = [("pause_mobileapp", "Can pause and resume the calls of an app")]
         constraints = [
             models.UniqueConstraint(
                 fields=["org_id", "mobile_app_id"],

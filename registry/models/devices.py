@@ -77,6 +77,11 @@ class Device(models.Model):
     planned_revision = models.BigIntegerField(default=0, editable=False)
 
     class Meta:
+        permissions = [
+            ("see_whole_token", "Can see a whole push token"),
+            ("export_device", "Can export devices and their users"),
+            ("import_device", "Can import devices"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["app", "installation_id"], name="device_app_installation_unique"),
             # Two living installations never share a token: the later post wins, the other is retired.

@@ -140,12 +140,11 @@ def _key(name: str, subject: str) -> str:
     return f"tokenhub:limit:{name}:{hashed}"
 
 
-@lru_cache(maxsize=4096)
-def client_address(remote: str, forwarded_for: str, trusted: tuple[Network, ...]) -> str:
-    """Who is limited: the address that connected or, where that is a trusted proxy's, the one that it forwards for.
+def client_of(remote: str, forwarded_for: str, trusted: tuple[Network, ...]) -> Address | None:
+    """Who asks: the address that connected or, where that is a trusted proxy's, the one that it forwards for.
 
     `forwarded_for` is read from its end, since everything before the last trusted proxy's own entry is the client's
-    to invent. IPv6 clients are taken by their /64, which is one household. Empty where there is no address at all.
+    to invent. None where there is no address at all.
     """
     client = _parse(remote)
     hops = [hop.strip() for hop in forwarded_for.split(",")] if forwarded_for else []
@@ -154,6 +153,13 @@ def client_address(remote: str, forwarded_for: str, trusted: tuple[Network, ...]
         if before is None:
             break  # nothing that a proxy of ours writes
         client = before
+    return client
+
+
+@lru_cache(maxsize=4096)
+def client_address(remote: str, forwarded_for: str, trusted: tuple[Network, ...]) -> str:
+    """Who is limited: `client_of`, IPv6 by its /64, which is one household. Empty where there is no address at all."""
+    client = client_of(remote, forwarded_for, trusted)
     if client is None:
         return ""
     return str(ipaddress.ip_network((client, 64), strict=False)) if client.version == 6 else str(client)

@@ -2,12 +2,12 @@
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from registry.models import Device, Erasure, MobileApp
 from registry.services.erasure import erase_user
 from tests.conftest import Api
+from tests.people import signed_in, staff
 
 
 @pytest.fixture
@@ -17,11 +17,7 @@ def erasure(app: MobileApp, server: Api) -> Erasure:
 
 
 def admin(*permissions: str) -> Client:
-    client = Client()
-    user = User.objects.create_user("olga", password="x", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client.force_login(user)
-    return client
+    return signed_in(staff("olga", permissions=permissions))
 
 
 def page(erasure: Erasure) -> str:

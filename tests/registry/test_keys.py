@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError
 from django.test import Client
 from django.utils import timezone
@@ -17,6 +16,7 @@ from registry.models import ApiKey, MobileApp
 from registry.services import keys
 from registry.services.keys import create_key
 from tests.conftest import Api
+from tests.people import signed_in, staff
 from tests.registry.test_commands import run
 
 pytestmark = pytest.mark.django_db
@@ -30,11 +30,7 @@ def remembered(settings: Settings) -> None:
 
 
 def admin(*permissions: str) -> Client:
-    client = Client()
-    user = User.objects.create_user("olga", password="x", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client.force_login(user)
-    return client
+    return signed_in(staff("olga", permissions=permissions))
 
 
 def test_a_key_that_is_known_costs_no_query(
