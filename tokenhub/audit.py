@@ -20,7 +20,8 @@ class AuditTrail:
         if not request.path_info.startswith("/admin/"):
             return self.get_response(request)
         forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
-        address = client_of(request.META.get("REMOTE_ADDR", ""), forwarded, settings.TOKENHUB_TRUSTED_PROXIES)
+        trusted = tuple(settings.TOKENHUB_TRUSTED_PROXIES)
+        address = client_of(request.META.get("REMOTE_ADDR", ""), forwarded, trusted)
         actor = request.user if request.user.is_authenticated else None
         with set_extra_data({"actor": actor, "remote_addr": str(address) if address else None}):
             return self.get_response(request)

@@ -32,7 +32,7 @@ def change(client: Client, app: MobileApp, **fields: str) -> None:
 
 
 def test_a_change_is_recorded_with_old_and_new_and_by_whom(vera: Client, app: MobileApp, settings: Settings) -> None:
-    settings.TOKENHUB_TRUSTED_PROXIES = ()
+    settings.TOKENHUB_TRUSTED_PROXIES = []
     LogEntry.objects.all().delete()
     change(vera, app, name="Contoso Boutique")
     [entry] = entries()
