@@ -52,8 +52,9 @@ def record_events(app: MobileApp, reports: Sequence[ReportedEvent], secret: str 
     rows: dict[int, InteractionEvent] = {}
     for number, report in enumerate(reports):
         device = devices.get(_name(report))
-        if device is None or not report.installation_id or _is_proven(device, secret):
-            rows[number] = _row(app, report, device)
+        if device is not None and report.installation_id and not _is_proven(device, secret):
+            continue
+        rows[number] = _row(app, report, device)
     new = in_transaction(lambda: _insert(reports, rows))
     announce(["relay"] if any(rows[number].due_at for number in new) else [])
     for number in rows:
