@@ -166,6 +166,7 @@ _FOR_PAGES = {
 }
 _MIDDLEWARE = [
     "tokenhub.observe.Observe",
+    "tokenhub.inside.Inside",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "tokenhub.csp.AdminPolicy",

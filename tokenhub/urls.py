@@ -4,9 +4,8 @@ from django.urls import URLPattern, URLResolver, include, path
 
 import registry.api.docs
 import sync.views
-from tokenhub import health, metrics
 
-# The two faces: one for everybody, one for administrators (TOKENHUB_ROLE). The openapi document is short and public.
+# The two faces, one for everybody and one for administrators (TOKENHUB_ROLE); tokenhub.inside answers probes for both.
 API: list[URLPattern | URLResolver] = [
     path("api/v1/", include("registry.api.urls")),
     path("api/v1.0/orgs/<guid:org_id>/", include("registry.api.dropin_urls")),
@@ -18,9 +17,6 @@ ADMIN: list[URLPattern | URLResolver] = [
 ]
 
 urlpatterns = [
-    path("livez", health.livez),
-    path("readyz", health.readyz),
-    path("metrics", metrics.metrics),
     path("api/openapi.yaml", registry.api.docs.openapi, name="openapi"),
     *(API if settings.SERVES_API else []),
     *(ADMIN if settings.SERVES_ADMIN else []),

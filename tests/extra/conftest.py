@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from tests.sandbox_process import sandbox, world  # noqa: F401 fixtures
+
 
 def program(name: str, package: str) -> str:
     """Where a program is. Fails, and says what to install, where it is missing."""

@@ -31,6 +31,9 @@ def test_the_api_alone_takes_launches_and_has_no_admin(app: MobileApp, tmp_path:
         assert made.headers["x-content-type-options"] == "nosniff"
         assert statuses(url, SHARED) == {200}
         assert statuses(url, FOR_PAGES) == {404}
+        # A probe comes by the pod's address; everybody else has to know the host's name.
+        strange = [httpx2.get(url + path, headers={"Host": "10.1.2.3:8000"}, trust_env=False) for path in SHARED]
+        assert [answer.status_code for answer in strange] == [200, 200, 400]
 
 
 def test_the_admin_alone_has_its_pages_and_takes_no_launch(app: MobileApp, tmp_path: Path) -> None:

@@ -1,0 +1,139 @@
+"""What stands in deploy/, checked as far as Python packages can: linted, and against the published schemas."""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+from cryptography.fernet import Fernet
+
+from tests.manifests import Manifest, manifests
+from tests.web import ROOT
+
+DEPLOY = ROOT / "deploy"
+BIN = Path(sys.executable).parent
+KUBERNETES = ("1.30", "1.37")  # the oldest that knows all that is used, and the newest whose schema there is
+
+
+def ran(*argv: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(argv, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+
+
+def test_the_dockerfile_has_nothing_to_complain_about() -> None:
+    done = ran(BIN / "hadolint", "--failure-threshold", "style", DEPLOY / "Dockerfile")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_image_is_pinned_by_version_and_python_as_here() -> None:
+    dockerfile = (DEPLOY / "Dockerfile").read_text()
+    images = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    images += [service["image"] for service in services.values() if "TOKENHUB_VERSION" not in service["image"]]
+    assert all(re.fullmatch(r"[\w/]+:\d+\.\d+[\w.-]*", image) for image in images), images
+    assert {image.partition(":")[2].split(".")[1] for image in images if image.startswith("python")} == {
+        (ROOT / ".python-version").read_text().strip().split(".")[1]
+    }
+
+
+def test_the_image_gets_what_it_needs_and_nothing_else() -> None:
+    dockerfile = (DEPLOY / "Dockerfile").read_text()
+    copied = {word for line in re.findall(r"^COPY (?!--)(.+) \S+$", dockerfile, re.MULTILINE) for word in line.split()}
+    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    assert {line.removeprefix("!") for line in ignored if line.startswith("!")} == copied
+    assert ignored[1] == "*"
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_compose_is_as_its_specification_wants_it() -> None:
+    done = ran(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_every_manifest_is_what_kubernetes_takes(version: str) -> None:
+    found = list(manifests())
+    assert len(found) > 10
+    for manifest in found:
+        kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def pods() -> list[tuple[str, Manifest]]:
+    return [(m["metadata"]["name"], m["spec"]["template"]) for m in manifests() if "template" in m.get("spec", {})]
+
+
+@pytest.mark.parametrize(("name", "pod"), pods(), ids=[name for name, _ in pods()])
+def test_no_pod_may_more_than_it_must(name: str, pod: Manifest) -> None:
+    spec = pod["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["automountServiceAccountToken"] is False
+    for container in [*spec["containers"], *spec.get("initContainers", [])]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert container["resources"].keys() == {"requests", "limits"}
+        assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/run/tokenhub", "/tmp"}  # noqa: S108
+    assert name == "migrate" or [one["args"] for one in spec["initContainers"]] == [["migrate", "--check"]]
+
+
+def test_what_selects_pods_finds_some() -> None:
+    labels = [pod["metadata"]["labels"] for _, pod in pods()]
+    found = list(manifests())
+    for manifest in found:
+        spec = manifest.get("spec", {})
+        if manifest["kind"] in ("Service", "PodDisruptionBudget"):
+            selector = spec["selector"].get("matchLabels", spec["selector"])
+            assert any(selector.items() <= label.items() for label in labels), manifest
+    services = {m["metadata"]["name"] for m in found if m["kind"] == "Service"}
+    for ingress in (m for m in found if m["kind"] == "Ingress"):
+        paths = [path for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]
+        assert {path["backend"]["service"]["name"] for path in paths} <= services
+
+
+def settings_used() -> set[str]:
+    documented = set(re.findall(r"^\| `([A-Z_]+)` ", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE))
+    return documented | {f"{name}_FILE" for name in documented}
+
+
+def test_every_setting_that_is_named_exists() -> None:
+    named = set()
+    for path in [*DEPLOY.rglob("*.yaml"), *DEPLOY.rglob("*.service"), *(DEPLOY / "proxy").iterdir()]:
+        named |= set(
+            re.findall(r"\b(?:TOKENHUB_[A-Z_]+[A-Z]|DATABASE_URL(?:_FILE)?|REDIS_URL(?:_FILE)?)\b", path.read_text())
+        )
+    assert named - {"TOKENHUB_VERSION", "TOKENHUB_PORT"} <= settings_used()
+
+
+def test_secrets_are_made_once_and_are_good(tmp_path: Path) -> None:
+    mine = f"{os.getuid()}:{os.getgid()}"
+
+    def make() -> str:
+        done = ran("sh", DEPLOY / "make-secrets.sh", tmp_path, OWNER=mine, POSTGRES_OWNER=mine)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert make().count("made ") == 8
+    made = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    Fernet(made["encryption_keys"])
+    assert len(made["secret_key"]) >= 50
+    assert made["postgres_password"] in made["database_url"]
+    assert f"requirepass {made['valkey_password']}" in made["valkey.conf"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o400}
+    (tmp_path / "metrics_token").unlink()
+    assert make() == "made metrics_token\n"
+    assert {name: (tmp_path / name).read_text() for name in made if name != "metrics_token"} == {
+        name: value for name, value in made.items() if name != "metrics_token"
+    }
+
+
+def test_the_newest_version_is_what_the_manifests_run() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    build = yaml.safe_load((DEPLOY / "kubernetes" / "kustomization.yaml").read_text())
+    assert build["images"][0]["newTag"] == version
