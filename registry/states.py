@@ -1,6 +1,6 @@
 """Every state and kind, with one line on what it means. docs/states.md draws the transitions."""
 
-from django.db.models import TextChoices
+from django.db.models import IntegerChoices, TextChoices
 
 
 class Platform(TextChoices):
@@ -32,8 +32,10 @@ class MatchKey(TextChoices):
     PHONE = "phone", "phone"
 
 
-# Beside these: the app itself said which record its user is.
+# Beside these: the app itself said which record its user is, or a person chose it.
 GIVEN = "given"
+PINNED = "pinned"
+BELIEVED = (GIVEN, PINNED)  # and not looked up
 
 
 class MappingState(TextChoices):
@@ -152,3 +154,26 @@ class PauseReason(TextChoices):
         "that with manage.py resume_app",
     )
     DRY_RUN = "dry_run", "test messages to many tokens fail: the app's push credentials there are wrong or expired"
+    BY_HAND = "by_hand", "a person paused it, and it rests until a person resumes it"
+
+
+class HistoryKind(IntegerChoices):
+    """What a line of the timeline tells of. The numbers stand in triggers and in old rows: add, never renumber."""
+
+    CREATED = 1, "first launch"
+    TOKEN_CHANGED = 2, "new token"
+    SIGNED_IN = 3, "signed in"
+    SIGNED_OUT = 4, "signed out"
+    PLATFORM_CHANGED = 5, "platform corrected"
+    RETIRED = 6, "retired"
+    BACK = 7, "back again"
+    SHARED = 8, "installation id shared"
+    USER_CHANGED = 20, "user changed"
+    MAPPING_CHANGED = 30, "mapping changed"
+    MAPPING_DECIDED = 31, "mapping decided by a person"
+    REGISTERED = 40, "registered"
+    FAILED = 41, "registration failed"
+    NOT_ANSWERED = 42, "tried in vain"
+    NO_OUTCOME = 43, "no outcome came"
+    CLEANED_UP = 44, "cleaned up"
+    PAUSE_ENDED = 60, "pause ended"

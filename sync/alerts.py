@@ -10,8 +10,9 @@ from django.db.models import Count, Min, Q
 
 from registry.models import Erasure, MobileApp, Pause, Registration, TokenIssuer
 from registry.services import clock
+from registry.services.pausing import all_open_pauses
 from registry.states import ErasureState, FailureReason, PauseReason, RegistrationState
-from sync.status import all_open_pauses, oldest_due, subject_of
+from sync.status import oldest_due, subject_of
 
 MAP = "map"  # the one step that rests with the Dataverse environment, not with the app
 
@@ -55,6 +56,7 @@ _MEND = {
     PauseReason.DRY_RUN: (
         "An administrator: renew the app's push credentials (APNs or Firebase) in Customer Insights - Journeys."
     ),
+    PauseReason.BY_HAND: "Whoever paused it: resume it on the app's page, or with manage.py resume_app.",
 }
 
 

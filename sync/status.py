@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.conf import settings
 from django.db.models import Count, Min, Q, QuerySet
 
 from registry.models import DataverseMapping, Device, InteractionEvent, MobileApp, Pause, Registration
 from registry.services import clock
 from registry.services.connections import left_under
-from registry.states import EventState, MappingState, PauseReason, RegistrationState, Step
+from registry.services.pausing import all_open_pauses
+from registry.states import EventState, MappingState, RegistrationState, Step
 
 
 @dataclass(frozen=True)
@@ -92,16 +92,6 @@ def _oldest(
 def open_pauses(app: MobileApp) -> QuerySet[Pause]:
     """What rests of the app or its environment."""
     return all_open_pauses().filter(Q(app=app) | Q(environment=app.dataverse_id))
-
-
-def all_open_pauses() -> QuerySet[Pause]:
-    """Everything that rests; failures that are only being counted are not among it."""
-    counting = Q(reason=PauseReason.UNAVAILABLE, failures__lt=settings.TOKENHUB_CIRCUIT_FAILURES) | Q(
-        reason=PauseReason.DRY_RUN, failures__lt=settings.TOKENHUB_DRY_RUN_WAVE
-    )
-    # Nothing here needs a secret, and one that cannot be read must not hide what else is wrong.
-    subjects = Pause.objects.select_related("app", "environment").defer("app__api_token", "environment__client_secret")
-    return subjects.filter(~counting)
 
 
 def subject_of(pause: Pause) -> str:

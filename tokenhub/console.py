@@ -26,7 +26,13 @@ def _table(title: str, icon: str, model: str) -> Page:
 
 # What a person comes for most often stands first.
 SIDEBAR: tuple[tuple[str, tuple[Page, ...]], ...] = (
-    ("", (Page("Overview", "dashboard", "admin:index"),)),
+    (
+        "",
+        (
+            Page("Overview", "dashboard", "admin:index"),
+            Page("Explain", "person_search", "explain", "registry.view_mobileuser"),
+        ),
+    ),
     (
         "Customers",
         (

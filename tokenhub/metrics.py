@@ -13,9 +13,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from registry.models import Erasure, MobileApp
+from registry.services.pausing import all_open_pauses
 from registry.states import ErasureState
 from sync.alerts import open_alerts
-from sync.status import all_open_pauses, oldest_due
+from sync.status import oldest_due
 from tokenhub.collectors import ValkeyCollector
 
 

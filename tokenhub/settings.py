@@ -363,6 +363,7 @@ TOKENHUB_METRICS_TOKEN: str = env.str("TOKENHUB_METRICS_TOKEN", "")
 # How long finished rows are kept.
 TOKENHUB_PURGE_REGISTRATIONS = timedelta(days=env.float("TOKENHUB_PURGE_REGISTRATIONS_DAYS", 30.0))
 TOKENHUB_PURGE_EVENTS = timedelta(days=env.float("TOKENHUB_PURGE_EVENTS_DAYS", 90.0))
+TOKENHUB_HISTORY = timedelta(days=env.float("TOKENHUB_HISTORY_DAYS", 90.0))
 TOKENHUB_PURGE_DEVICES = timedelta(days=env.float("TOKENHUB_PURGE_DEVICES_DAYS", 90.0))
 TOKENHUB_PURGE_RECEIPTS = timedelta(days=env.float("TOKENHUB_PURGE_RECEIPTS_DAYS", 1095.0))
 # The table of events has one partition for each such time. Another length holds for those that are made from then on.

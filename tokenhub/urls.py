@@ -13,6 +13,7 @@ API: list[URLPattern | URLResolver] = [
 ]
 ADMIN: list[URLPattern | URLResolver] = [
     path("api/docs", registry.api.docs.docs),
+    path("admin/", include("registry.admin.urls")),
     path("admin/", admin.site.urls),
 ]
 

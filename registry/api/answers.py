@@ -137,12 +137,19 @@ class _ExportedEvent(serializers.Serializer[None]):
     relayed_at = serializers.DateTimeField(allow_null=True)
 
 
+class _ExportedHistory(serializers.Serializer[None]):
+    at = serializers.DateTimeField()
+    what = serializers.CharField(help_text="What happened, in words")
+    token_end = serializers.CharField(allow_blank=True, help_text="The end of the device's push token then")
+
+
 @extend_schema_serializer(component_name="UserExport")
 class UserExport(UserAnswer):
     mapping = _ExportedMapping(allow_null=True)
     devices = _ExportedDevice(many=True)
     registrations = _ExportedRegistration(many=True)
     events = _ExportedEvent(many=True)
+    history = _ExportedHistory(many=True)
 
 
 @extend_schema_serializer(component_name="Erasure")

@@ -5,6 +5,7 @@ from registry.models.apps import ApiKey, DataverseEnvironment, MobileApp, Pause,
 from registry.models.devices import Device, MobileUser
 from registry.models.erasures import Erasure
 from registry.models.events import EventMark, InteractionEvent
+from registry.models.history import HistoryEntry
 from registry.models.sync import AT_REST, ChangeFeed, DataverseMapping, Registration, RollingCheck
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Device",
     "Erasure",
     "EventMark",
+    "HistoryEntry",
     "InteractionEvent",
     "MobileApp",
     "MobileUser",

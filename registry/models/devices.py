@@ -2,11 +2,13 @@
 
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Lower, Now
+from django.db.models.functions import Lower, Now, Right
 
 from registry.models.apps import MobileApp
 from registry.models.erasures import Erasure
 from registry.states import Platform, RetiredReason
+
+TOKEN_END = 6  # characters of a token that are shown: enough to recognise it, not to use it
 
 
 class MobileUser(models.Model):
@@ -91,6 +93,8 @@ class Device(models.Model):
         ]
         indexes = [
             models.Index(fields=["app"], name="device_shared", condition=Q(shared_since__isnull=False)),
+            # A person reads a token off a phone's log, and sees no more of it in the admin.
+            models.Index(Right("token", TOKEN_END), name="device_token_end"),
             # Changed ones first, since only they can need a cleanup, then new ones.
             models.Index(
                 fields=["id"],

@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 from registry.models.apps import DataverseEnvironment, MobileApp
 from registry.models.devices import Device, MobileUser
 from registry.models.erasures import Erasure
-from registry.states import GIVEN, DataverseTable, MappingState, MatchKey, Platform, RegistrationState, Step
+from registry.states import GIVEN, PINNED, DataverseTable, MappingState, MatchKey, Platform, RegistrationState, Step
 
 
 class DataverseMapping(models.Model):
@@ -23,7 +23,10 @@ class DataverseMapping(models.Model):
     table = models.CharField(max_length=8, choices=DataverseTable, blank=True, default="")
     dataverse_id = models.UUIDField(null=True, blank=True, db_index=True)
     matched_by = models.CharField(
-        max_length=8, choices=[*MatchKey.choices, (GIVEN, "given by the app")], blank=True, default=""
+        max_length=8,
+        choices=[*MatchKey.choices, (GIVEN, "given by the app"), (PINNED, "chosen by a person")],
+        blank=True,
+        default="",
     )
     candidates = models.JSONField(default=list, blank=True)
     detail = models.TextField(blank=True, default="")
@@ -31,6 +34,9 @@ class DataverseMapping(models.Model):
     checked_at = models.DateTimeField(null=True, blank=True)
     due_at = models.DateTimeField(null=True, blank=True)
     recheck_at = models.DateTimeField(db_default=Now())
+    # The last decision of a person, which outlives what becomes of the mapping.
+    decided_by = models.CharField(max_length=150, blank=True, db_default="", editable=False)
+    decided_at = models.DateTimeField(null=True, blank=True, editable=False)
     # Change tracking told that the record was deleted: the re-check that finds it gone knows why.
     told_deleted = models.BooleanField(db_default=False, editable=False)
     claim_no = models.BigIntegerField(default=0, editable=False)
@@ -40,6 +46,9 @@ class DataverseMapping(models.Model):
         indexes = [
             models.Index(fields=["due_at"], name="mapping_due", condition=Q(due_at__isnull=False)),
             models.Index(fields=["recheck_at"], name="mapping_recheck", condition=Q(state="mapped")),
+            models.Index(
+                fields=["state", "user"], name="mapping_unresolved", condition=Q(state__in=["ambiguous", "not_found"])
+            ),
         ]
 
     def __str__(self) -> str:

@@ -18,6 +18,7 @@ from django.utils import timezone
 from registry.crypto import sha256
 from registry.models import DataverseMapping, Device, Erasure, InteractionEvent, MobileApp, MobileUser, Registration
 from registry.ports import announce
+from registry.services import history
 from registry.services.connections import connections_of
 from registry.services.errors import InvalidInput
 from registry.services.locking import in_transaction
@@ -76,8 +77,9 @@ def finish(erasure: Erasure, state: ErasureState) -> bool:
     planned = all(device.revision == device.planned_revision for device in devices)
     if state is not ErasureState.FORCED and (waiting or not planned):
         return False
-    # Events that came while it was waited for.
+    # Events, and what else happened, while it was waited for.
     events, _ = InteractionEvent.objects.filter(device__in=devices).delete()
+    history.erase(devices)
     Registration.objects.filter(pk__in=registrations).delete()
     Device.objects.filter(pk__in=[device.pk for device in devices]).delete()
     erasure.state, erasure.finished_at = state, timezone.now()
@@ -117,6 +119,7 @@ def _erase(app: MobileApp, external_id: str, requested_by: str) -> Erasure:
     erasure.save(update_fields=["events"])
     for device in devices:
         _make_nameless(device, erasure)
+    history.erase(devices, user.pk)
     user.delete()  # and the mapping with it
     announce(["plan", "erase"])
     return erasure

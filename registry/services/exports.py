@@ -5,6 +5,7 @@ from typing import Any
 from django.db.models import Q
 
 from registry.models import DataverseMapping, Device, InteractionEvent, MobileApp, MobileUser, Registration
+from registry.services import history
 
 _DEVICE = (
     *("installation_id", "platform", "token", "app_version", "os_version", "model", "locale", "time_zone"),
@@ -38,7 +39,7 @@ def profile(user: MobileUser) -> dict[str, Any]:
 def export_user(user: MobileUser) -> dict[str, Any]:
     """Everything: the profile, the Dataverse record, the devices, what CI-J was told of them, and their events.
 
-    The events are those of the user's present devices, which may have had another user before. Four queries, whatever
+    The events are those of the user's present devices, which may have had another user before. Five queries, whatever
     there is.
     """
     mapping = DataverseMapping.objects.filter(user=user).first()
@@ -55,6 +56,7 @@ def export_user(user: MobileUser) -> dict[str, Any]:
         "devices": [_fields(device, _DEVICE) for device in devices],
         "registrations": [_fields(row, _REGISTRATION) for row in registrations],
         "events": [_fields(row, _EVENT) for row in events],
+        "history": list(history.of_user(user, devices)),
     }
 
 

@@ -58,6 +58,7 @@ def tables() -> list[Partitioned]:
             keep=settings.TOKENHUB_PURGE_EVENTS,
             unless="due_at IS NOT NULL",
         ),
+        Partitioned("registry_historyentry", "at", period=timedelta(days=7), keep=settings.TOKENHUB_HISTORY),
     ]
 
 

@@ -1,8 +1,8 @@
 """Deleting what is over for long, in batches, each a transaction of its own.
 
 Never what is still to be cleaned up: a registration goes when CI-J has forgotten it, a device when no registration
-points to it any more. What belongs to an erasure is the erasure's to delete. Events go by whole partitions
-(registry.services.partitions).
+points to it any more. What belongs to an erasure is the erasure's to delete. Events and the history go by whole
+partitions (registry.services.partitions).
 """
 
 from datetime import datetime

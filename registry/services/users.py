@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from registry.models import DataverseMapping, Device, MobileApp, MobileUser
 from registry.ports import announce
 from registry.services.locking import in_transaction
-from registry.states import GIVEN, MappingState
+from registry.states import BELIEVED, GIVEN, MappingState
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _map(user: MobileUser, dataverse_id: uuid.UUID) -> None:
     """Map the user to the record that was given. The user row is locked."""
     record = {"state": MappingState.MAPPED, "dataverse_id": dataverse_id, "matched_by": GIVEN, "due_at": None}
     mapping, created = DataverseMapping.objects.get_or_create(user=user, defaults=record)
-    if not created and mapping.matched_by != GIVEN:
+    if not created and mapping.matched_by not in BELIEVED:
         DataverseMapping.objects.filter(pk=mapping.pk).update(**record, table="", claim_no=F("claim_no") + 1)
         mark_devices([user.pk])
 
@@ -88,7 +88,7 @@ def mark_devices(users: Sequence[int]) -> None:
 def _ask_for_mapping(user: MobileUser, *, again: bool) -> bool:
     """Make the user's mapping due where it is new or the keys changed. The user row is locked."""
     mapping, created = DataverseMapping.objects.get_or_create(user=user, defaults={"due_at": Now()})
-    again = again and mapping.matched_by != GIVEN
+    again = again and mapping.matched_by not in BELIEVED
     if again and not created:
         # A higher claim_no drops the answer to any question about the old keys that is in the air.
         DataverseMapping.objects.filter(pk=mapping.pk).update(due_at=Now(), attempts=0, claim_no=F("claim_no") + 1)

@@ -1,0 +1,78 @@
+"""Why did this customer not get the push? One search box, and everything about who or what is found."""
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.decorators import permission_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.dateparse import parse_datetime
+from django.views.decorators.http import require_safe
+
+from registry.models import Device, MobileUser
+from registry.services import explain as service
+from registry.services import history
+from registry.services.scope import visible_apps
+from registry.services.search import Hit, search
+
+PERMISSIONS = ("registry.view_mobileuser", "registry.view_device", "registry.view_registration")
+SECRETS = ("app__api_token", "app__dataverse__client_secret")  # nothing here needs them
+
+
+@require_safe
+@permission_required(PERMISSIONS, raise_exception=True)
+def explain(request: HttpRequest) -> HttpResponse:
+    """`q` is what is searched for; `user` or `device` the one chosen, by id; `before` goes on in the timeline."""
+    apps = visible_apps(request.user)
+    text = request.GET.get("q", "").strip()
+    hits: list[Hit] = []
+    found = _chosen(request, [app.pk for app in apps])
+    if found is None and text:
+        hits = search(text, apps)
+        if len(hits) == 1:
+            found = _explanation(hits[0])
+    context = {
+        **admin.site.each_context(request),
+        "title": "Explain",
+        "subtitle": "Why did this customer not get the push?",
+        "text": text,
+        "hits": hits,
+        "found": found,
+        "apps": apps,
+        **(_timeline(found, _before(request)) if found else {}),
+    }
+    return TemplateResponse(request, "registry/console/explain.html", context)
+
+
+def _chosen(request: HttpRequest, apps: list[int]) -> service.Explanation | None:
+    for name, rows, show in (
+        ("user", MobileUser.objects.select_related("app__dataverse").defer(*SECRETS), service.explain_user),
+        ("device", Device.objects.select_related("app__dataverse", "user").defer(*SECRETS), service.explain_device),
+    ):
+        if given := request.GET.get(name):
+            row: Any = rows.filter(pk=given, app__in=apps).first() if given.isdecimal() and len(given) < 19 else None
+            if row is None:
+                raise Http404
+            return show(row)
+    return None
+
+
+def _explanation(hit: Hit) -> service.Explanation:
+    if hit.user is not None:
+        return service.explain_user(hit.user)
+    assert hit.device is not None  # noqa: S101 a hit is one or the other
+    return service.explain_device(hit.device)
+
+
+def _before(request: HttpRequest) -> datetime | None:
+    try:
+        return parse_datetime(request.GET.get("before", ""))
+    except ValueError:
+        return None
+
+
+def _timeline(found: service.Explanation, before: datetime | None) -> dict[str, Any]:
+    lines = history.timeline(found.app, [view.device for view in found.devices], found.user, before)
+    earlier = lines[-1].at if len(lines) >= history.MOST else None
+    return {"timeline": lines, "earlier": earlier, "before": before}

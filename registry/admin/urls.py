@@ -1,0 +1,10 @@
+"""The console's own pages, beside those of the tables."""
+
+from django.contrib import admin
+from django.urls import path
+
+from registry.admin.explain import explain
+
+urlpatterns = [
+    path("explain/", admin.site.admin_view(explain), name="explain"),
+]

@@ -1,0 +1,17 @@
+"""What rests now: the pauses that hold, without the failures that are only being counted."""
+
+from django.conf import settings
+from django.db.models import Q, QuerySet
+
+from registry.models import Pause
+from registry.states import PauseReason
+
+
+def all_open_pauses() -> QuerySet[Pause]:
+    """Everything that rests, with its subject; no secret is read."""
+    counting = Q(reason=PauseReason.UNAVAILABLE, failures__lt=settings.TOKENHUB_CIRCUIT_FAILURES) | Q(
+        reason=PauseReason.DRY_RUN, failures__lt=settings.TOKENHUB_DRY_RUN_WAVE
+    )
+    # Nothing here needs a secret, and one that cannot be read must not hide what else is wrong.
+    subjects = Pause.objects.select_related("app", "environment").defer("app__api_token", "environment__client_secret")
+    return subjects.filter(~counting)

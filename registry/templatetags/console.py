@@ -1,0 +1,43 @@
+"""What the console's own pages share."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince, timeuntil
+
+from registry.models import DataverseEnvironment
+from registry.models.devices import TOKEN_END
+from registry.services.dynamics import record_url
+
+register = template.Library()
+
+NOTHING = "\N{EN DASH}"
+
+
+@register.filter
+def moment(at: datetime | None) -> SafeString | str:
+    """A time as people read it, "5 minutes ago"; its exact value in UTC shows on hovering."""
+    if at is None:
+        return NOTHING
+    now = timezone.now()
+    words = f"{timesince(at, now, depth=1)} ago" if at <= now else f"in {timeuntil(at, now, depth=1)}"
+    if abs((now - at).total_seconds()) < 60:
+        words = "just now" if at <= now else "in a moment"
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S} UTC", words)
+
+
+@register.filter
+def token_end(row: Any) -> str:
+    """The end of a row's token: enough to recognise it, not to use it."""
+    return f"…{row.token[-TOKEN_END:]}" if row.token else NOTHING
+
+
+@register.simple_tag
+def dynamics_url(environment: DataverseEnvironment, table: str, record: uuid.UUID | None) -> str:
+    """The record's page in Dynamics, or "" where there is none to tell."""
+    return record_url(environment, table, record) if record else ""
