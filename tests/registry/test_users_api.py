@@ -102,7 +102,7 @@ def test_the_export_holds_everything_about_the_user_and_nobody_else(
     tracking_id = str(uuid.uuid4())
     server.post("events", {"installation_id": "phone-0", "tracking_id": tracking_id, "status": "opened"})
     server.post("events", {"installation_id": "phone-2", "tracking_id": str(uuid.uuid4()), "status": "opened"})
-    with django_assert_num_queries(6):  # the key, the user, and one for each kind of thing
+    with django_assert_num_queries(7):  # the key, the user, and one for each kind of thing
         told = server.get("users/anna").json()
     assert (told["id"], told["email"], told["phone"]) == ("anna", "anna@example.com", None)
     assert told["mapping"]["dataverse_id"] == str(record)
@@ -112,6 +112,8 @@ def test_the_export_holds_everything_about_the_user_and_nobody_else(
     ]
     assert [(row["token"], row["state"]) for row in told["registrations"]] == [("token-0", "registered")]
     assert [event["tracking_id"] for event in told["events"]] == [tracking_id]
+    assert "First launch (Android), signed in as anna." in [line["what"] for line in told["history"]]
+    assert "bert" not in str(told)
 
 
 def test_erasing_gives_a_receipt_to_ask_by(server: Api) -> None:
