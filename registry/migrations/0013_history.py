@@ -158,7 +158,7 @@ DROP FUNCTION registry_note;
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('registry', '0011_partitioned_events'),
+        ('registry', '0012_admin_access'),
     ]
 
     operations = [
