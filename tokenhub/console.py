@@ -31,6 +31,7 @@ SIDEBAR: tuple[tuple[str, tuple[Page, ...]], ...] = (
         (
             Page("Overview", "dashboard", "admin:index"),
             Page("Explain", "person_search", "explain", "registry.view_mobileuser"),
+            Page("Unresolved users", "person_alert", "unresolved", "registry.view_dataversemapping"),
         ),
     ),
     (

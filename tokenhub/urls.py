@@ -14,6 +14,7 @@ API: list[URLPattern | URLResolver] = [
 ADMIN: list[URLPattern | URLResolver] = [
     path("api/docs", registry.api.docs.docs),
     path("admin/", include("registry.admin.urls")),
+    path("admin/", include("sync.pages.urls")),
     path("admin/", admin.site.urls),
 ]
 

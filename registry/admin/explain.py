@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from registry.models import Device, MobileUser
 from registry.services import explain as service
 from registry.services import history
-from registry.services.scope import visible_apps
+from registry.services.access import visible_apps
 from registry.services.search import Hit, search
 
 PERMISSIONS = ("registry.view_mobileuser", "registry.view_device", "registry.view_registration")

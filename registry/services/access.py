@@ -32,6 +32,13 @@ class Scope:
         return self.every or not environment.apps.exclude(pk__in=self.app_ids).exists()
 
 
+def visible_apps(user: Any) -> list[MobileApp]:
+    """The apps that a request's user sees, without their secrets; not the rows of replaced connections."""
+    apps = MobileApp.objects.filter(replaced_by=None).select_related("dataverse")
+    seen = scope_of(user).limit(apps, "pk")
+    return list(seen.defer("api_token", "dataverse__client_secret").order_by("slug"))
+
+
 NOTHING = Scope(every=False)
 _KNOWN = "tokenhub_scope"  # kept with the request's user
 

@@ -1,5 +1,6 @@
 """The explain page, as somebody in the admin sees it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,16 +10,18 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from registry.models import DataverseMapping, Device, MobileApp, MobileUser
+from registry.services.access import give
 from tests.conftest import Api
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def viewer() -> Client:
+def viewer(app: MobileApp) -> Client:
     user = User.objects.create_user("vera", password="x", is_staff=True)
     names = ["view_mobileuser", "view_device", "view_registration"]
     user.user_permissions.set(Permission.objects.filter(codename__in=names))
+    give(user.pk, {"shop"})
     client = Client()
     client.force_login(user)
     return client
@@ -70,6 +73,13 @@ def test_nothing_found_says_what_was_looked_for(viewer: Client, app: MobileApp) 
 @pytest.mark.parametrize("query", [{"user": "999"}, {"user": "x"}, {"device": "9" * 30}, {"user": "-1"}])
 def test_an_id_that_is_none_is_not_found(viewer: Client, query: dict[str, str]) -> None:
     assert viewer.get("/admin/explain/", query).status_code == 404
+
+
+def test_users_of_apps_that_one_does_not_see_are_not_found(viewer: Client, make_app: Callable[..., MobileApp]) -> None:
+    other = make_app("other")
+    user = MobileUser.objects.create(app=other, external_id="zoe", email="zoe@example.com")
+    assert "Nobody and nothing is known" in page(viewer, q="zoe@example.com")
+    assert viewer.get("/admin/explain/", {"user": user.pk}).status_code == 404
 
 
 def test_whoever_may_not_see_users_may_not_search(server: Api) -> None:

@@ -1,0 +1,1 @@
+"""Pages of the admin that talk to Microsoft while somebody looks."""
