@@ -32,6 +32,19 @@ def opened(stored: str) -> tuple[int, str] | None:
     return None
 
 
+def encrypt(text: str) -> str:
+    """What the first key makes of it."""
+    return _current().encrypt(text.encode()).decode()
+
+
+def decrypt(stored: str) -> str:
+    """The opposite of `encrypt`. Raises SecretUnreadable."""
+    try:
+        return _current().decrypt(stored).decode()
+    except InvalidToken:
+        raise SecretUnreadable("A secret was encrypted with a key that is not in TOKENHUB_ENCRYPTION_KEYS.") from None
+
+
 class EncryptedTextField(models.TextField[str, str]):
     """Text that is encrypted in the database (Fernet: AES-128-CBC with HMAC) and plain in Python."""
 

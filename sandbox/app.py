@@ -37,6 +37,7 @@ def build(memory: Memory, identity: Identity) -> Starlette:
         Route("/api/data/v9.2/{segment}", front.endpoint("query", dataverse.read, classify), methods=["GET"]),
         Route(discovery, front.endpoint("discovery", entra.discovery), methods=["GET"]),
         Route("/{tenant}/discovery/v2.0/keys", front.endpoint("keys", entra.keys), methods=["GET"]),
+        Route("/{tenant}/oauth2/v2.0/authorize", front.endpoint("authorize", entra.authorize), methods=["GET"]),
         Route("/{tenant}/oauth2/v2.0/token", front.endpoint("token", entra.token), methods=["POST"]),
         *admin.routes(memory, identity),
     ]

@@ -1,4 +1,4 @@
-"""Entra ID: OpenID discovery, and tokens for client credentials.
+"""Entra ID: OpenID discovery, tokens for client credentials, and for people who signed in (sandbox/people.py).
 
 Source: entra-docs, identity-platform/v2-oauth2-client-creds-grant-flow.md.
 
@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from sandbox.identity import Identity
 from sandbox.memory import Memory
+from sandbox.people import BadRequest, People
 from sandbox.wire import Answer, Incoming, RefusedError
 
 
@@ -23,6 +24,7 @@ class Entra:
 
     def __init__(self, identity: Identity) -> None:
         self._identity = identity
+        self._people = People(identity)
 
     def discovery(self, memory: Memory, call: Incoming) -> Answer:
         """GET /{tenant}/v2.0/.well-known/openid-configuration."""
@@ -43,24 +45,41 @@ class Entra:
         )
 
     def keys(self, memory: Memory, call: Incoming) -> Answer:
-        """GET /{tenant}/discovery/v2.0/keys: the JWKS that was set over the admin path."""
+        """GET /{tenant}/discovery/v2.0/keys: what was set over the admin path, or the keys of people's id tokens."""
         self._check_tenant(call)
-        return Answer(200, memory.signing_keys)
+        return Answer(200, memory.signing_keys if memory.signing_keys["keys"] else {"keys": self._people.public_keys()})
+
+    def authorize(self, memory: Memory, call: Incoming) -> Answer:
+        """GET /{tenant}/oauth2/v2.0/authorize: where a browser signs somebody in."""
+        self._check_tenant(call)
+        try:
+            return self._people.authorize(call)
+        except BadRequest as error:
+            raise _error(400, error.error, error.code, error.words) from None
 
     def token(self, memory: Memory, call: Incoming) -> Answer:
-        """POST /{tenant}/oauth2/v2.0/token with client_id, client_secret, scope and grant_type=client_credentials."""
+        """POST /{tenant}/oauth2/v2.0/token with client_id, client_secret, grant_type; scope, or code and the like."""
         self._check_tenant(call)
         form = {name: values[0] for name, values in parse_qs(call.body.decode("utf-8", "replace")).items()}
-        if form.get("grant_type") != "client_credentials":
+        if form.get("grant_type") not in ("client_credentials", "authorization_code"):
             raise _error(400, "unsupported_grant_type", 70003, "The app requested an unsupported grant type.")
         if form.get("client_id", "").lower() != self._identity.client_id:
             raise _error(400, "unauthorized_client", 700016, "The application was not found in the directory.")
         if not hmac.compare_digest(form.get("client_secret", "").encode(), self._identity.client_secret.encode()):
             raise _error(401, "invalid_client", 7000215, "Invalid client secret provided.")
+        if form["grant_type"] == "authorization_code":
+            return self._for_code(form, call)
         _check_scope(form.get("scope", ""), call)
         lifetime = memory.settings.token_lifetime
         token = self._sign(f"{int(time.time()) + lifetime}.{memory.token_generation}.{uuid.uuid4().hex}")
         body = {"token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": token}
+        return Answer(200, body, {"Cache-Control": "no-store"})
+
+    def _for_code(self, form: dict[str, str], call: Incoming) -> Answer:
+        try:
+            body = self._people.exchange(form, f"{call.base_url}/{self._identity.tenant}/v2.0")
+        except BadRequest as error:
+            raise _error(400, error.error, error.code, error.words) from None
         return Answer(200, body, {"Cache-Control": "no-store"})
 
     def recognises(self, memory: Memory, authorization: str) -> bool:

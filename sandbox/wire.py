@@ -40,7 +40,7 @@ class Incoming:
 
 @dataclass(slots=True)
 class Answer:
-    """A status, headers, and a body that is sent as JSON (None: empty)."""
+    """A status, headers, and a body that is sent as JSON (None: empty; bytes: as they are)."""
 
     status: int
     body: Any = None
@@ -48,6 +48,8 @@ class Answer:
 
     def encoded(self) -> bytes:
         """The body as bytes."""
+        if isinstance(self.body, bytes):
+            return self.body
         return b"" if self.body is None else json.dumps(self.body, separators=(",", ":")).encode()
 
 

@@ -43,6 +43,7 @@ def _prepare_environment() -> None:
     os.environ["TOKENHUB_DATA"] = str(scratch)
     # Tests change an app and post at once, and all their phones live at one address.
     os.environ["TOKENHUB_KEY_CACHE_SECONDS"] = "0"
+    os.environ["TOKENHUB_SECOND_FACTOR"] = "false"  # the tests of it say so
     for limit in ("MOBILE_KEY", "SERVER_KEY", "ADDRESS", "REFUSED"):
         os.environ[f"TOKENHUB_LIMIT_{limit}"] = "0"
     os.environ["TOKENHUB_SECRET_KEY"] = secrets.token_urlsafe(48)

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.templatetags.static import static
-from django.urls import reverse
+from django.urls import reverse, reverse_lazy
 
 
 @dataclass(frozen=True)
@@ -107,5 +107,6 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [{"rel": "icon", "href": _file("favicon.svg"), "type": "image/svg+xml"}],
     "STYLES": [_file("console.css")],
     "GLOBAL_CALLBACK": "tokenhub.console.context",
+    "ACCOUNT": {"navigation": [{"title": "Two-factor sign-in", "link": reverse_lazy("mfa_index")}]},
     "SIDEBAR": {"navigation": sidebar},
 }

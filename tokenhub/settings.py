@@ -20,6 +20,7 @@ from kombu import Queue
 from tokenhub import console
 from tokenhub.embedded import state
 from tokenhub.secret_files import read_secret_files
+from tokenhub.signin import settings as signin
 from tokenhub.version import VERSION
 
 # Lets Django's own generic classes be written with their types, e.g. ModelAdmin[Device].
@@ -146,6 +147,12 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "auditlog",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "axes",
 ]
 # What this process serves: the public API, the administrators' pages, or both.
 TOKENHUB_ROLE: str = env.str("TOKENHUB_ROLE", "all")
@@ -162,6 +169,8 @@ _FOR_PAGES = {
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "tokenhub.audit.AuditTrail",
+    "tokenhub.signin.middleware.SignedIn",
+    "axes.middleware.AxesMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 }
 _MIDDLEWARE = [
@@ -177,6 +186,9 @@ _MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "tokenhub.audit.AuditTrail",
+    "tokenhub.signin.middleware.SignedIn",
+    "allauth.account.middleware.AccountMiddleware",
+    "axes.middleware.AxesMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "registry.api.limits.RateLimitHeaders",
 ]
@@ -185,6 +197,7 @@ MIDDLEWARE = [name for name in _MIDDLEWARE if SERVES_ADMIN or name not in _FOR_P
 SILENCED_SYSTEM_CHECKS = [
     *([] if SERVES_ADMIN else ["admin.E408", "admin.E409", "admin.E410"]),
     *([] if SERVES_API else ["drf_spectacular.E001"]),
+    *([] if SERVES_ADMIN else ["axes.W002"]),
 ]
 ROOT_URLCONF = "tokenhub.urls"
 WSGI_APPLICATION = "tokenhub.wsgi.application"
@@ -198,6 +211,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "tokenhub.signin.views.console",
             ]
         },
     }
@@ -214,6 +228,22 @@ STATIC_URL = "static/"
 WHITENOISE_USE_FINDERS = True
 
 UNFOLD = console.UNFOLD
+
+# --- signing in: tokenhub/signin/settings.py --------------------------------------------------------------------------
+_signin = signin.read(env, https=HTTPS, embedded=EMBEDDED)
+globals().update(_signin)
+TOKENHUB_SECOND_FACTOR: bool = _signin["TOKENHUB_SECOND_FACTOR"]
+TOKENHUB_ENTRA_CLIENT_ID: str = _signin["TOKENHUB_ENTRA_CLIENT_ID"]
+TOKENHUB_ENTRA_ROLES: list[Any] = _signin["TOKENHUB_ENTRA_ROLES"]
+ADMIN_CSP["form-action"] = [CSP.SELF, *signin.form_targets(_signin)]
+# Codes that were used and attempts that are counted, seen by every process.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "tokenhub",
+    }
+}
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["registry.api.authentication.BearerKeyAuthentication"],

@@ -15,6 +15,7 @@ ADMIN: list[URLPattern | URLResolver] = [
     path("api/docs", registry.api.docs.docs),
     path("admin/", include("registry.admin.urls")),
     path("admin/", include("sync.pages.urls")),
+    path("admin/", include("tokenhub.signin.urls")),  # before the admin's own page for signing in
     path("admin/", admin.site.urls),
 ]
 

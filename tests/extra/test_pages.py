@@ -37,4 +37,4 @@ def test_the_admin_s_pages_need_nothing_from_elsewhere(tmp_path: Path) -> None:
     with web_server(tmp_path / "web.log") as url:
         page, complaints = look(f"{url}/admin/login/", tmp_path / "profile")
     assert [line for line in complaints if "favicon" not in line] == []
-    assert "id_username" in page
+    assert "id_login" in page

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
-    sources = ["settings.py", "embedded/state.py", "logs.py", "version.py"]
+    sources = ["settings.py", "signin/settings.py", "embedded/state.py", "logs.py", "version.py"]
     source = "".join((ROOT / "tokenhub" / name).read_text() for name in sources)
     used = set(re.findall(r'"((?:TOKENHUB_[A-Z_]+)|DATABASE_URL|REDIS_URL)"', source))
     documented = set(re.findall(r"^\| `([A-Z_]+)` ", (ROOT / "docs/settings.md").read_text(), re.MULTILINE))

@@ -1,0 +1,233 @@
+"""Signing in to the admin: passwords, second factors, lock-outs, and what Entra ID's groups give."""
+
+import re
+from datetime import timedelta
+
+import pytest
+from allauth.mfa.adapter import get_adapter
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import (
+    TOTP,
+    format_hotp_value,
+    generate_totp_secret,
+    hotp_value,
+    yield_hotp_counters_from_time,
+)
+from auditlog.models import LogEntry
+from axes.utils import reset
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
+from django.test import Client
+from pytest_django import Settings
+
+from tests.people import signed_in, staff
+from tokenhub.signin.entra import EVERY_APP, Access, Grant, Unusable, access_of, parse_grants
+from tokenhub.signin.settings import ROLES, read
+
+PASSWORD = "correct-horse-9"
+LOGIN = "/admin/login/"
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted(db: None, settings: Settings) -> None:
+    reset()
+    cache.clear()
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # a slow one is not what is tested
+
+
+def try_password(client: Client, name: str, password: str, address: str = "10.0.0.1") -> int:
+    return client.post(LOGIN, {"login": name, "password": password}, REMOTE_ADDR=address).status_code
+
+
+def code_for(secret: str) -> str:
+    return str(format_hotp_value(hotp_value(secret, next(yield_hotp_counters_from_time()))))
+
+
+def test_a_password_brings_one_to_where_one_wanted(client: Client) -> None:
+    staff("vera", "viewer")
+    asked = client.get("/admin/registry/device/")
+    assert asked.headers["Location"].startswith(LOGIN)
+    answer = client.post(LOGIN, {"login": "vera", "password": PASSWORD, "next": "/admin/registry/device/"})
+    assert answer.headers["Location"] == "/admin/registry/device/"
+    assert client.get("/admin/registry/device/").status_code == 200
+    assert LogEntry.objects.latest().additional_data == {"what": "signed in"}
+
+
+def test_the_session_is_a_new_one_after_signing_in_and_ends(client: Client, settings: Settings) -> None:
+    staff("vera", "viewer")
+    client.get(LOGIN)
+    before = client.session.session_key
+    assert try_password(client, "vera", PASSWORD) == 302
+    cookie = client.cookies[settings.SESSION_COOKIE_NAME]
+    assert client.session.session_key != before
+    assert (cookie["httponly"], cookie["samesite"], cookie["max-age"]) == (True, "Lax", 8 * 3600)
+
+
+def test_behind_tls_the_cookie_is_bound_to_the_host() -> None:
+    import environ
+
+    settings = read(environ.Env(), https=True, embedded=False)
+    assert settings["SESSION_COOKIE_NAME"].startswith("__Host-")
+    assert settings["TOKENHUB_SECOND_FACTOR"] in (True, False)  # the test's own environment says which
+
+
+def test_who_is_no_staff_does_not_come_in(client: Client) -> None:
+    User.objects.create_user("nina", password=PASSWORD)
+    answer = client.post(LOGIN, {"login": "nina", "password": PASSWORD})
+    assert answer.status_code == 403
+    assert "may not use the admin" in answer.content.decode()
+    assert client.get("/admin/").status_code == 302
+
+
+def test_who_is_no_staff_any_more_is_signed_out(db: None) -> None:
+    user = staff("vera", "viewer")
+    client = signed_in(user)
+    assert client.get("/admin/").status_code == 200
+    User.objects.update(is_staff=False)
+    assert client.get("/admin/").headers["Location"].startswith(LOGIN)
+    assert client.get(LOGIN).status_code == 200
+
+
+def test_wrong_passwords_lock_the_account_for_that_address_and_no_other(client: Client, settings: Settings) -> None:
+    staff("vera", "viewer")
+    staff("olga", "viewer")
+    for _ in range(settings.AXES_FAILURE_LIMIT):
+        last = try_password(client, "vera", "wrong")
+    assert last == 429
+    assert try_password(client, "vera", PASSWORD) == 429  # the right one does not help
+    assert try_password(Client(), "olga", PASSWORD) == 302
+    assert try_password(Client(), "vera", PASSWORD, address="10.0.0.2") == 302
+    told = LogEntry.objects.filter(additional_data__what__startswith="locked out").values_list("object_repr", flat=True)
+    assert list(told) == ["vera"]
+
+
+def test_a_lock_ends(client: Client, settings: Settings) -> None:
+    staff("vera", "viewer")
+    for _ in range(settings.AXES_FAILURE_LIMIT):
+        try_password(client, "vera", "wrong")
+    settings.AXES_COOLOFF_TIME = timedelta(seconds=0)
+    assert try_password(client, "vera", PASSWORD) == 302
+
+
+def test_the_locked_address_is_not_the_client_s_to_invent(client: Client, settings: Settings) -> None:
+    staff("vera", "viewer")
+    for number in range(settings.AXES_FAILURE_LIMIT):
+        headers = {"X-Forwarded-For": f"198.51.100.{number}"}
+        client.post(LOGIN, {"login": "vera", "password": "wrong"}, headers=headers)
+    assert client.post(LOGIN, {"login": "vera", "password": PASSWORD}).status_code == 429
+
+
+def test_a_password_alone_leads_to_the_second_factor_and_nowhere_else(client: Client, settings: Settings) -> None:
+    settings.TOKENHUB_SECOND_FACTOR = True
+    staff("vera", "administrator")
+    assert try_password(client, "vera", PASSWORD) == 302
+    for path in ("/admin/", "/admin/registry/device/", "/admin/auth/user/", "/admin/registry/apikey/add/"):
+        for method in (client.get, client.post):
+            assert method(path).headers["Location"] == "/admin/account/two-factor/totp/activate/"
+    shown = client.get("/admin/account/two-factor/totp/activate/")
+    assert shown.status_code == 200, shown.headers
+    page = shown.content.decode()
+    secret = re.search(r'id="authenticator_secret"[^>]*value="([A-Z0-9]+)"', page, re.DOTALL)
+    assert secret, page
+    wrong = client.post("/admin/account/two-factor/totp/activate/", {"code": "000000"})
+    assert wrong.status_code == 200
+    done = client.post("/admin/account/two-factor/totp/activate/", {"code": code_for(secret[1])})
+    assert done.status_code == 302
+    assert client.get("/admin/").status_code == 200
+    # The next time it is asked for. It is not kept in the clear.
+    assert secret[1] not in str(Authenticator.objects.get(type="totp").data)
+    cache.clear()  # a code is good once
+    other = Client()
+    answer = other.post(LOGIN, {"login": "vera", "password": PASSWORD})
+    assert answer.headers["Location"] == "/admin/account/two-factor/authenticate/"
+    assert other.get("/admin/").headers["Location"].startswith(LOGIN)
+    assert other.post("/admin/account/two-factor/authenticate/", {"code": "123456"}).status_code == 200
+    assert other.get("/admin/").headers["Location"].startswith(LOGIN)
+    assert other.post("/admin/account/two-factor/authenticate/", {"code": code_for(secret[1])}).status_code == 302
+    assert other.get("/admin/").status_code == 200
+
+
+def test_a_code_is_good_once(client: Client) -> None:
+    user = staff("vera", "viewer")
+    secret = generate_totp_secret()
+    TOTP.activate(user, secret)
+    code = code_for(secret)
+    for browser, let_in in ((client, True), (Client(), False)):
+        browser.post(LOGIN, {"login": "vera", "password": PASSWORD})
+        browser.post("/admin/account/two-factor/authenticate/", {"code": code})
+        assert (browser.get("/admin/").status_code == 200) is let_in
+
+
+def test_the_secret_of_codes_is_encrypted_with_our_keys(db: None) -> None:
+    adapter = get_adapter()
+    assert adapter.encrypt("JBSWY3DP") != "JBSWY3DP"
+    assert adapter.decrypt(adapter.encrypt("JBSWY3DP")) == "JBSWY3DP"
+
+
+def test_nobody_signs_up_and_nothing_of_allauth_s_is_there_that_we_do_not_use(client: Client) -> None:
+    for path in ("signup", "password/reset", "email", "sso/entra/login", "sso/signup"):
+        assert client.get(f"/admin/account/{path}/").status_code in (302, 404), path
+    assert client.post("/admin/account/signup/", {"username": "x", "password1": PASSWORD}).status_code != 200
+    assert not User.objects.exists()
+
+
+GRANTS = parse_grants(["g-admins=administrator", "g-shop=operator:shop", "g-bank=viewer:bank"], ROLES)
+
+
+@pytest.mark.parametrize(
+    ("claims", "expected"),
+    [
+        ({"groups": ["g-admins"]}, Access(frozenset({"administrator"}), None)),
+        ({"groups": ["G-SHOP", "other"]}, Access(frozenset({"operator"}), frozenset({"shop"}))),
+        ({"groups": ["g-shop", "g-bank"]}, Access(frozenset({"operator", "viewer"}), frozenset({"shop", "bank"}))),
+        ({"groups": ["g-shop", "g-admins"]}, Access(frozenset({"operator", "administrator"}), None)),
+        ({"roles": ["g-admins"]}, Access(frozenset({"administrator"}), None)),
+    ],
+)
+def test_groups_and_app_roles_give_roles_and_apps(claims: dict[str, object], expected: Access) -> None:
+    assert access_of(claims, GRANTS) == expected
+
+
+@pytest.mark.parametrize(
+    ("claims", "why"),
+    [
+        ({}, "None of your groups"),
+        ({"groups": ["others"]}, "None of your groups"),
+        ({"groups": "g-admins"}, "None of your groups"),
+        ({"groups": [None, 7, {"g-admins": 1}]}, "None of your groups"),
+        ({"_claim_names": {"groups": "src1"}}, "more groups than"),
+    ],
+)
+def test_who_is_in_no_group_of_ours_does_not_come_in(claims: dict[str, object], why: str) -> None:
+    with pytest.raises(Unusable, match=why):
+        access_of(claims, GRANTS)
+
+
+def test_a_grant_names_a_role_that_there_is() -> None:
+    assert parse_grants(["a=viewer"], ["viewer"]) == [Grant("a", "viewer", EVERY_APP)]
+    for wrong in ("a", "a=root", "=viewer", "a=viewer:"):
+        if wrong == "a=viewer:":
+            assert parse_grants([wrong], ["viewer"]) == [Grant("a", "viewer", EVERY_APP)]
+            continue
+        with pytest.raises(ValueError, match="is not GROUP=ROLE"):
+            parse_grants([wrong], ["viewer"])
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"TENANT": "t"}, "half configured"),
+        ({"TENANT": "common", "CLIENT_ID": "c", "CLIENT_SECRET": "s", "ROLES": "g=viewer"}, "anybody's accounts"),
+        ({"TENANT": "t", "CLIENT_ID": "c", "CLIENT_SECRET": "s", "ROLES": "g=root"}, "TOKENHUB_ENTRA_ROLES"),
+    ],
+)
+def test_a_wrong_configuration_of_entra_id_does_not_start(
+    given: dict[str, str], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import environ
+
+    for name, value in given.items():
+        monkeypatch.setenv(f"TOKENHUB_ENTRA_{name}", value)
+    with pytest.raises(ImproperlyConfigured, match=why):
+        read(environ.Env(), https=True, embedded=False)
