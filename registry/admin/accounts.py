@@ -2,15 +2,18 @@
 
 from typing import Any
 
-from django.contrib import admin
+from allauth.mfa.models import Authenticator
+from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from registry.admin.base import ConsoleAdmin, StackedInline
 from registry.models import AppScope
 from registry.services.access import scope_of
+from registry.services.audit import record
 from registry.services.roles import ROLES
 
 admin.site.unregister(User)
@@ -39,6 +42,7 @@ class ConsoleUserAdmin(UserAdmin[User], ConsoleAdmin):
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     inlines = (AppScopeInline,)
+    actions = ("forget_second_factor",)
     list_display = ("username", "email", "roles", "sees", "is_active", "is_superuser", "last_login")
     list_select_related = ("app_scope",)
     list_filter = ("is_active", "groups")
@@ -78,6 +82,18 @@ class ConsoleUserAdmin(UserAdmin[User], ConsoleAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False
+
+    @admin.action(description="Forget the second factor", permissions=("change",))
+    def forget_second_factor(self, request: HttpRequest, users: QuerySet[User]) -> None:
+        """For who lost the phone and the recovery codes: the next sign-in, with the password, sets up a new one."""
+        for user in users:
+            if not self.has_change_permission(request, user):
+                self.message_user(request, f"{user.username}: only a superuser may do that.", messages.ERROR)
+            elif Authenticator.objects.filter(user=user).delete()[0]:
+                record(user, "second factor forgotten")
+                self.message_user(request, f"{user.username} sets up a new second factor at the next sign-in.")
+            else:
+                self.message_user(request, f"{user.username} has none.", messages.WARNING)
 
     @admin.display(description="roles")
     def roles(self, user: User) -> str:

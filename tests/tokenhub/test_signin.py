@@ -159,6 +159,24 @@ def test_a_code_is_good_once(client: Client) -> None:
         assert (browser.get("/admin/").status_code == 200) is let_in
 
 
+def test_an_administrator_makes_the_second_factor_of_somebody_be_forgotten(client: Client, settings: Settings) -> None:
+    settings.TOKENHUB_SECOND_FACTOR = True
+    vera, chief = staff("vera", "viewer"), User.objects.create_superuser("chief")
+    for user in (vera, chief):
+        TOTP.activate(user, generate_totp_secret())
+    action = {"action": "forget_second_factor", "_selected_action": [vera.pk, chief.pk]}
+    settings.TOKENHUB_SECOND_FACTOR = False  # the administrator's own is not what is tested
+    administrator = signed_in(staff("ada", "administrator"))
+    page = administrator.post("/admin/auth/user/", action, follow=True).content.decode()
+    assert "vera sets up a new second factor at the next sign-in." in page
+    assert "chief: only a superuser may do that." in page
+    assert [row.user for row in Authenticator.objects.all()] == [chief]
+    assert LogEntry.objects.filter(object_id=vera.pk, additional_data__what="second factor forgotten").exists()
+    settings.TOKENHUB_SECOND_FACTOR = True
+    try_password(client, "vera", PASSWORD)
+    assert client.get("/admin/").headers["Location"] == "/admin/account/two-factor/totp/activate/"
+
+
 def test_the_secret_of_codes_is_encrypted_with_our_keys(db: None) -> None:
     adapter = get_adapter()
     assert adapter.encrypt("JBSWY3DP") != "JBSWY3DP"
