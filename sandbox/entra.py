@@ -47,7 +47,8 @@ class Entra:
     def keys(self, memory: Memory, call: Incoming) -> Answer:
         """GET /{tenant}/discovery/v2.0/keys: what was set over the admin path, or the keys of people's id tokens."""
         self._check_tenant(call)
-        return Answer(200, memory.signing_keys if memory.signing_keys["keys"] else {"keys": self._people.public_keys()})
+        own = {"keys": self._people.public_keys()}
+        return Answer(200, own if memory.signing_keys is None else memory.signing_keys)
 
     def authorize(self, memory: Memory, call: Incoming) -> Answer:
         """GET /{tenant}/oauth2/v2.0/authorize: where a browser signs somebody in."""

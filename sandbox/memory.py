@@ -33,7 +33,8 @@ class Memory:
     # Access tokens of an older generation are refused: raising it revokes all that were given out.
     token_generation: int = 0
     # The public keys (JWKS) of whoever signs users in; the private ones stay with the test or the demo.
-    signing_keys: dict[str, Any] = field(default_factory=lambda: {"keys": []})
+    # None: Entra ID's own, of the people who sign in, are told.
+    signing_keys: dict[str, Any] | None = None
     cij: Processing = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,5 +72,5 @@ class Memory:
             self.tables[name].log = ChangeLog(**log)
         self.journal.load(data["journal"])
         self.token_generation = int(data["token_generation"])
-        self.signing_keys = data.get("signing_keys", {"keys": []})
+        self.signing_keys = data.get("signing_keys")
         self.cij.load(data["cij"])
