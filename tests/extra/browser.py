@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
+from unittest import mock
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -13,9 +14,6 @@ from django.test import Client
 from playwright.sync_api import Page, sync_playwright
 
 from tests.extra.conftest import program
-
-# Playwright's loop runs in this thread: Django would take every query of the test for one in asynchronous code.
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 OPTIONS += ["--disable-component-update", "--disable-sync"]
@@ -42,7 +40,8 @@ class Console:
         client = Client()
         client.force_login(user)
         session = client.cookies[settings.SESSION_COOKIE_NAME].value
-        self.page.context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": self.url}])
+        # The name that the server has for it, which speaks plain HTTP (tests/web.py), unlike the settings here.
+        self.page.context.add_cookies([{"name": "tokenhub", "value": session, "url": self.url}])
 
     def open(self, path: str) -> Page:
         """A page of ours, loaded to its end. `path` begins with a slash."""
@@ -61,7 +60,8 @@ class Console:
 @contextmanager
 def chromium(url: str, size: tuple[int, int] = DESK, theme: Theme = "light") -> Iterator[Console]:
     """A browser with a fresh profile. Fails at its end if anything was complained of in its console."""
-    with sync_playwright() as playwright:
+    # Playwright's loop runs in this thread: Django would take every query of the test for one in asynchronous code.
+    with mock.patch.dict(os.environ, {"DJANGO_ALLOW_ASYNC_UNSAFE": "true"}), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program("chromium", "chromium"), args=OPTIONS)
         try:
             context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)

@@ -34,7 +34,7 @@ def entra(world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
         if name.startswith(("TOKENHUB_ENTRA", "SOCIALACCOUNT")):
             setattr(settings, name, value)
     settings.TOKENHUB_SECOND_FACTOR = True
-    settings.ALLOWED_HOSTS = ["127.0.0.1"]
+    settings.ALLOWED_HOSTS = ["127.0.0.1", "testserver"]
     return world
 
 

@@ -12,7 +12,9 @@ def policy(client: Client, path: str) -> dict[str, str]:
     return dict(part.split(" ", 1) for part in parts)
 
 
-def test_only_the_admin_may_make_functions_of_text_and_nobody_writes_scripts_into_a_page(client: Client) -> None:
+def test_only_the_admin_may_make_functions_of_text_and_nobody_writes_scripts_into_a_page(
+    db: None, client: Client
+) -> None:
     admin, docs = policy(client, "/admin/login/"), policy(client, "/api/docs")
     assert admin["script-src"] == "'self' 'unsafe-eval'"
     assert docs["script-src"] == "'self'"
