@@ -91,7 +91,7 @@ def test_a_bad_row_costs_only_itself(app: MobileApp, tmp_path: Path) -> None:
 @pytest.mark.django_db
 def test_a_dry_run_checks_everything_and_changes_nothing(app: MobileApp, tmp_path: Path) -> None:
     path = csv(tmp_path, good(1), good(2).replace("android", "windows"))
-    with pytest.raises(CommandError, match="Some rows have errors"):
+    with pytest.raises(CommandError, match=r"Some rows have errors: .* names them\.$"):
         run("import_devices", str(path), "--app", "shop", "--dry-run")
     assert not Device.objects.exists()
     assert not MobileUser.objects.exists()
@@ -169,6 +169,19 @@ def test_a_killed_import_goes_on_where_it_was(app: MobileApp, tmp_path: Path) ->
         (f"p{number}", f"t{number}", f"u{number}@example.com") for number in range(6000) if number % 100
     }
     assert [entry["line"] for entry in errors(path)] == [number + 2 for number in range(0, 6000, 100)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_runs_over_one_file_the_second_is_refused(app: MobileApp, tmp_path: Path) -> None:
+    path = csv(tmp_path, *[good(number) for number in range(20_000)])
+    process = start(path)
+    wait_for_a_note(path, process)
+    with pytest.raises(CommandError, match="is being imported already"):
+        run("import_devices", str(path), "--app", "shop", "--dry-run")
+    process.kill()
+    process.communicate()
+    path.write_bytes(csv(tmp_path, good(1), name="short.csv").read_bytes())
+    assert run("import_devices", str(path), "--app", "shop", "--restart").startswith("1 rows")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,5 +1,6 @@
 """`manage.py import_devices`: take over another system's devices from a file, however often it is interrupted."""
 
+import fcntl
 import json
 import os
 from collections import Counter
@@ -46,8 +47,8 @@ class Command(JsonCommand):
             raise CommandError(f"There is no file {path}.")
         app = app_by_slug(options["app"])
         run = _Run(app, path, options["errors"] or path.with_name(f"{path.name}.errors.jsonl"), dry=options["dry_run"])
-        run.begin(restart=options["restart"])
-        with stoppable() as stop:
+        with _alone(path), stoppable() as stop:
+            run.begin(restart=options["restart"])
             complete = run.work(stop)
         if not complete:
             where = "" if options["dry_run"] else f" {run.rows} rows are done; the same command goes on from there."
@@ -64,7 +65,8 @@ class Command(JsonCommand):
         if failed:
             self.stdout.write(said)
             path = options["errors"] or f"{options['file']}.errors.jsonl"
-            raise CommandError(f"Some rows have errors: {path} names them. Everything else is imported.")
+            rest = "" if options["dry_run"] else " Everything else is imported."
+            raise CommandError(f"Some rows have errors: {path} names them.{rest}")
         return said
 
 
@@ -147,6 +149,17 @@ class _Run:
         fresh = self._note.with_suffix(".new")
         fresh.write_text(json.dumps(noted))
         os.replace(fresh, self._note)  # noqa: PTH105 the one that is atomic
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keeps a second run over the same file out: each would overwrite what the other notes."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CommandError(f"{path} is being imported already, by another process.") from None
+        yield
 
 
 @contextmanager
