@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from abc import ABC, abstractmethod
+from getpass import getpass
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -13,9 +14,12 @@ from registry.services.errors import InvalidInput
 
 
 def secret(value: str) -> str:
-    """A secret given as itself, as `@env:NAME`, or as `-` for one line of standard input. Raises CommandError."""
+    """A secret: itself, or `@env:NAME`, or `-` for one line of standard input, typed in unseen at a terminal.
+
+    Raises CommandError.
+    """
     if value == "-":
-        read = sys.stdin.readline().rstrip("\r\n")
+        read = getpass("The secret: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
         if not read:
             raise CommandError("Standard input holds no secret.")
         return read

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+import phonenumbers
 from django.conf import settings
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import models
@@ -57,6 +58,8 @@ def create_app(
     """Store a mobile app, with `more` of its fields. Raises InvalidInput, also when the slug or the ids are taken."""
     org, mobile_app = guid("org_id", org_id), guid("mobile_app_id", mobile_app_id)
     refuse_taken(org, mobile_app)
+    if (region := more.get("default_region")) and region not in phonenumbers.SUPPORTED_REGIONS:
+        raise InvalidInput("default_region", f"{region!r} is no country (ISO 3166, two capital letters, e.g. DE).")
     return _save(
         MobileApp(
             slug=slug,

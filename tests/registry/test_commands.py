@@ -58,11 +58,11 @@ def test_an_app_is_made_from_the_command_line() -> None:
 
 
 @pytest.mark.django_db
-def test_what_becomes_of_old_and_surplus_devices_is_set_with_the_app() -> None:
+def test_old_and_surplus_devices_and_the_country_of_numbers_are_set_with_the_app() -> None:
     create_dataverse()
-    create_app("--android-stale-days", "90", "--max-devices-per-user", "0")
+    create_app("--android-stale-days", "90", "--max-devices-per-user", "0", "--default-region", "DE")
     app = MobileApp.objects.get()
-    assert (app.android_stale_days, app.max_devices_per_user) == (90, 0)
+    assert (app.android_stale_days, app.max_devices_per_user, app.default_region) == (90, 0, "DE")
 
 
 @pytest.mark.django_db
@@ -75,6 +75,16 @@ def test_secrets_come_from_the_environment_or_standard_input(monkeypatch: pytest
     assert MobileApp.objects.get().api_token == "from-standard-input"
     with pytest.raises(CommandError, match="NOT_SET is not set"):
         create_dataverse(name="other", **{"client-secret": "@env:NOT_SET"})
+
+
+@pytest.mark.django_db
+def test_at_a_terminal_a_secret_is_typed_in_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    monkeypatch.setattr("registry.management.base.getpass", lambda prompt: "typed")
+    create_dataverse(**{"client-secret": "-"})
+    assert DataverseEnvironment.objects.get().client_secret == "typed"
 
 
 @pytest.mark.django_db
@@ -141,6 +151,7 @@ def test_secrets_are_encrypted_at_rest() -> None:
         ({"dataverse": "nowhere"}, "no Dataverse environment 'nowhere'"),
         ({"match": "account"}, "--match: account is not among"),
         ({"android-stale-days": "-1"}, "--android-stale-days: .*greater than or equal to 0"),
+        ({"default-region": "Germany"}, "--default-region: 'Germany' is no country"),
     ],
 )
 def test_bad_values_are_named(changes: dict[str, Any], message: str) -> None:

@@ -42,6 +42,11 @@ class Command(JsonCommand):
             "(default: %(default)s)",
         )
         parser.add_argument(
+            "--default-region",
+            default="",
+            help="the country (ISO 3166, e.g. DE) of phone numbers that are posted without one (default: none)",
+        )
+        parser.add_argument(
             "--android-stale-days",
             type=int,
             default=270,
@@ -67,7 +72,7 @@ class Command(JsonCommand):
                 f"There is no Dataverse environment {options['dataverse']!r}; make it with create_dataverse first."
             )
         names = ("slug", "name", "org_id", "mobile_app_id", "endpoint", "match", "match_by", "identity")
-        limits = ("drop_in", "android_stale_days", "max_devices_per_user")
+        limits = ("drop_in", "default_region", "android_stale_days", "max_devices_per_user")
         app = create_app(
             **{name: options[name] for name in (*names, *limits)},
             api_token=secret(options["api_token"]),
