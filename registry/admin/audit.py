@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 
-from registry.admin.base import ReadOnlyAdmin
+from registry.admin.lists import KeysetAdmin
 
 admin.site.unregister(LogEntry)
 
@@ -22,7 +22,7 @@ class Actor(admin.RelatedFieldListFilter):
 
 
 @admin.register(LogEntry)
-class AuditAdmin(ReadOnlyAdmin):
+class AuditAdmin(KeysetAdmin):
     """One line for each change that a person made, and each look at what is hidden."""
 
     list_display = ("timestamp", "who", "action", "what", "details", "remote_addr")
@@ -30,11 +30,10 @@ class AuditAdmin(ReadOnlyAdmin):
     list_select_related = ("actor", "content_type")
     list_filter = ("action", ("actor", Actor))
     date_hierarchy = None  # it would ask for the oldest and the newest of all
-    search_fields = ("object_repr", "actor__username__exact", "object_pk__exact")
-    search_help_text = "Part of a name (app, account, installation id), an account's exact name, or a row's id"
+    search_fields = ("object_repr__startswith", "object_pk__exact")
+    search_help_text = "How a name begins (app, account, installation id), or a row's id"
     fields = ("timestamp", "who", "remote_addr", "action", "what", "object_pk", "details")
     readonly_fields = fields
-    ordering = ("-timestamp",)
 
     @admin.display(description="who")
     def who(self, entry: LogEntry) -> str:

@@ -3,30 +3,30 @@
 from django.contrib import admin
 
 from registry import models
-from registry.admin.base import ReadOnlyAdmin, token_end
+from registry.admin.base import token_end
+from registry.admin.lists import ListingAdmin
 from registry.admin.tokens import ShowsWholeToken
 
 
 @admin.register(models.MobileUser)
-class MobileUserAdmin(ReadOnlyAdmin):
+class MobileUserAdmin(ListingAdmin):
     app_path = "app"
     list_display = ("external_id", "app", "email", "phone", "push_consent", "tracking_consent")
-    search_fields = ("external_id__exact", "email__exact")
+    list_select_related = ("app",)
 
 
 @admin.register(models.DataverseMapping)
-class DataverseMappingAdmin(ReadOnlyAdmin):
+class DataverseMappingAdmin(ListingAdmin):
+    """Who has no record yet, or several, is on the page of unresolved users."""
+
     app_path = "user__app"
     list_display = ("user", "state", "table", "dataverse_id", "matched_by", "checked_at", "due_at")
     list_select_related = ("user",)
-    list_filter = ("state",)
 
 
 @admin.register(models.Device)
-class DeviceAdmin(ShowsWholeToken, ReadOnlyAdmin):
+class DeviceAdmin(ShowsWholeToken, ListingAdmin):
     app_path = "app"
     list_display = ("installation_id", "app", "platform", token_end, "user", "last_seen", "shared_since", "retired_at")
     list_select_related = ("app", "user")
-    list_filter = ("platform", ("shared_since", admin.EmptyFieldListFilter))
-    search_fields = ("installation_id__exact",)
     exclude = ("token",)

@@ -3,23 +3,22 @@
 from django.contrib import admin
 
 from registry import models
-from registry.admin.base import AppFilter, ReadOnlyAdmin, token_end
+from registry.admin.base import token_end
+from registry.admin.lists import ListingAdmin
 from registry.admin.tokens import ShowsWholeToken
 
 
 @admin.register(models.Registration)
-class RegistrationAdmin(ShowsWholeToken, ReadOnlyAdmin):
+class RegistrationAdmin(ShowsWholeToken, ListingAdmin):
     app_path = "app"
     list_display = ("dataverse_id", "app", token_end, "desired", "state", "reason", "due_at")
     list_select_related = ("app",)
-    list_filter = ("state", ("app", AppFilter))
     exclude = ("token",)
 
 
 @admin.register(models.InteractionEvent)
-class InteractionEventAdmin(ReadOnlyAdmin):
+class InteractionEventAdmin(ListingAdmin):
     app_path = "app"
     list_display = ("received_at", "app", "status", "tracking_id", "state", "reason", "relayed_at")
     list_select_related = ("app",)
-    list_filter = ("state",)
     exclude = ("token",)

@@ -28,6 +28,9 @@ class MobileUser(models.Model):
             # Of all rows: PostgreSQL does not weigh an expression by the statistics of a partial index.
             models.Index(Lower("email"), name="mobileuser_email"),
             models.Index(fields=["phone"], name="mobileuser_phone", condition=~Q(phone="")),
+            # Lists of the admin (registry.services.lists).
+            models.Index(fields=["app", "id"], name="mobileuser_list"),
+            models.Index(fields=["app", "id"], name="mobileuser_opted_out", condition=Q(push_consent=False)),
         ]
 
     def __str__(self) -> str:
@@ -92,7 +95,15 @@ class Device(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["app"], name="device_shared", condition=Q(shared_since__isnull=False)),
+            # Lists of the admin (registry.services.lists); the first of these counts them, too.
+            models.Index(fields=["app", "id"], name="device_shared", condition=Q(shared_since__isnull=False)),
+            models.Index(fields=["app", "platform", "id"], name="device_list"),
+            models.Index(fields=["app", "id"], name="device_list_retired", condition=Q(retired_at__isnull=False)),
+            models.Index(
+                fields=["app", "id"],
+                name="device_list_nobody",
+                condition=Q(user__isnull=True, retired_at__isnull=True),
+            ),
             # A person reads a token off a phone's log, and sees no more of it in the admin.
             models.Index(Right("token", TOKEN_END), name="device_token_end"),
             # Changed ones first, since only they can need a cleanup, then new ones.

@@ -37,6 +37,7 @@ class InteractionEvent(models.Model):
     class Meta:
         indexes = [
             models.Index(fields=["app", "due_at"], name="event_due", condition=Q(due_at__isnull=False)),
+            models.Index(fields=["app", "state", "id"], name="event_list"),  # registry.services.lists
             models.Index(fields=["app", "token"], name="event_unknown_device", condition=Q(device__isnull=True)),
         ]
 

@@ -172,7 +172,8 @@ class Registration(models.Model):
             models.Index(
                 fields=["app", "step", "-urgent", "due_at"], name="registration_due", condition=Q(due_at__isnull=False)
             ),
-            models.Index(fields=["app", "state"], name="registration_state"),
+            # Counted by state, and listed in the admin (registry.services.lists).
+            models.Index(fields=["app", "state", "id"], name="registration_state"),
             models.Index(
                 fields=["app", "platform", "decided_at"], name="registration_failed", condition=Q(state="failed")
             ),

@@ -34,22 +34,32 @@ class Hit:
 
 def search(text: str, apps: Sequence[MobileApp]) -> list[Hit]:
     """Whom or what the text names in these apps, each once."""
-    spelled = text.strip().strip("…").strip()
-    if not spelled or len(spelled) > MAX_TEXT or "\x00" in spelled:
-        return []
     found: dict[tuple[str, int], Hit] = {}
     known = {app.pk: app for app in apps}
-    for found_by, look_up in _LOOK_UPS:
-        for row in look_up(spelled, known):
-            user = row if isinstance(row, MobileUser) else row.user
-            device = row if isinstance(row, Device) and user is None else None
-            key = ("user", user.pk) if user else ("device", row.pk)
-            found.setdefault(key, Hit(found_by, known[row.app_id], user, device))
+    for found_by, row in _each(text, known):
+        user = row if isinstance(row, MobileUser) else row.user
+        device = row if isinstance(row, Device) and user is None else None
+        key = ("user", user.pk) if user else ("device", row.pk)
+        found.setdefault(key, Hit(found_by, known[row.app_id], user, device))
     return list(found.values())
+
+
+def find(text: str, apps: Sequence[MobileApp]) -> Iterator[MobileUser | Device]:
+    """The users and devices that the text names in these apps, each as often as it is found."""
+    for _, row in _each(text, {app.pk: app for app in apps}):
+        yield row
 
 
 type _Apps = dict[int, MobileApp]
 type _Found = Iterable[MobileUser | Device]
+
+
+def _each(text: str, apps: _Apps) -> Iterator[tuple[str, MobileUser | Device]]:
+    spelled = text.strip().strip("…").strip()
+    if spelled and len(spelled) <= MAX_TEXT and "\x00" not in spelled:
+        for found_by, look_up in _LOOK_UPS:
+            for row in look_up(spelled, apps):
+                yield found_by, row
 
 
 def _by_email(text: str, apps: _Apps) -> _Found:
