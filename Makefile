@@ -10,7 +10,7 @@ SEED ?= 1
 DURATION ?= 120
 ONLY ?=
 
-.PHONY: help install lock up demo chaos test test-extra rolling mutations lint openapi format clean
+.PHONY: help install lock up demo chaos test test-extra rolling mutations bench lint openapi format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -54,6 +54,9 @@ clients/typescript/node_modules/.installed: clients/typescript/package-lock.json
 
 mutations: install ## take each protection out, and see a test fail (ONLY="lease claim": those named so)
 	@$(PY) -m tests.mutations $(ONLY)
+
+bench: install ## measure, an hour for all (ONLY="launch sync": those alone; Debian: wrk, util-linux)
+	@$(PY) -m bench $(ONLY)
 
 lint: install ## formatting, lint rules, types, import directions
 	@$(VENV)/bin/ruff format --check .

@@ -7,6 +7,7 @@ import argparse
 import hashlib
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import psycopg
 
 NAMESPACE = uuid.UUID("5b2f5a1e-63b9-4a0e-9f3a-3f1f0a3f7c11")
-JWT_SECRET = "bench-" * 8
+ISSUER = {"iss": "https://login.example", "aud": "shop"}
 
 
 def installation(number: int) -> str:
@@ -44,11 +45,11 @@ def launch(number: int, *, generation: int = 0, **more: Any) -> dict[str, Any]:
     }
 
 
-def load(database_url: str, app_id: int, devices: int) -> None:
-    """COPY the fleet into the tables of an app that has no devices yet."""
+def load(database_url: str, app_id: int, devices: int, issued_at: int) -> None:
+    """COPY the fleet into the tables of an app without devices. User tokens of `issued_at` repeat what is known."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         _copy(connection, "mobileuser", _users(app_id, devices))
-        _copy(connection, "device", _devices(app_id, devices))
+        _copy(connection, "device", _devices(app_id, devices, issued_at))
         _copy(connection, "dataversemapping", _mappings(devices))
         _copy(connection, "registration", _registrations(app_id, devices))
         for table in ("mobileuser", "device"):
@@ -79,7 +80,7 @@ def _users(app_id: int, count: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def _devices(app_id: int, count: int) -> Iterator[dict[str, Any]]:
+def _devices(app_id: int, count: int, issued_at: int) -> Iterator[dict[str, Any]]:
     for number in range(1, count + 1):
         posted = launch(number)
         yield {
@@ -92,6 +93,7 @@ def _devices(app_id: int, count: int) -> Iterator[dict[str, Any]]:
             "token_hash": hashlib.sha256(posted["token"].encode()).digest(),
             **{name: posted[name] for name in ("app_version", "os_version", "model", "locale", "time_zone")},
             "retired_reason": "",
+            "user_tokens_from": issued_at,
             "revision": 1,
             "planned_revision": 1,
         }
@@ -143,16 +145,19 @@ def _registrations(app_id: int, count: int) -> Iterator[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", type=int, default=100_000)
-    parser.add_argument("--identity", default="unverified")
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tokenhub.settings")
     import django
 
     django.setup()
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
     from django.core.management import call_command
 
+    from registry.models import TokenIssuer
     from registry.services.apps import create_app, create_dataverse
     from registry.services.keys import create_key
+    from registry.services.token_issuers import set_token_issuer
 
     call_command("migrate", verbosity=0)
     environment = create_dataverse(
@@ -170,12 +175,19 @@ def main() -> None:
         endpoint="public-eur.mkt.dynamics.com",
         api_token="an-api-token",  # noqa: S106
         dataverse=environment,
-        identity=options.identity,
+        installation_secrets=False,  # the phones of a fleet that was loaded have shown none
+    )
+    key = rsa.generate_private_key(65537, 2048)
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    issuer = TokenIssuer(issuer=ISSUER["iss"], audience=ISSUER["aud"], public_keys=public.decode())
+    set_token_issuer(app, issuer)
+    issued_at = int(time.time())
+    load(os.environ["DATABASE_URL"], app.pk, options.devices, issued_at)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     keys = {kind: create_key(app=app, kind=kind) for kind in ("server", "mobile")}
-    if options.devices:
-        load(os.environ["DATABASE_URL"], app.pk, options.devices)
-    print(json.dumps(keys))  # noqa: T201 what it is for
+    print(json.dumps({**keys, "signing_key": private.decode(), "issued_at": issued_at}))  # noqa: T201 what it is for
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from tokenhub.embedded import ports
 from tokenhub.embedded.postgres import Postgres
 from tokenhub.embedded.processes import Store, guarded, spawn, stop, wait_ready
@@ -102,6 +104,18 @@ class Server:
     url: str
     pid: int
     log: Path
+
+    def processor_time(self) -> float:
+        """Seconds that it and its children have computed."""
+        return sum(sum(process.cpu_times()[:2]) for process in self._processes())
+
+    def memory(self) -> int:
+        """Bytes of its largest process."""
+        return max(process.memory_info().rss for process in self._processes())
+
+    def _processes(self) -> list[psutil.Process]:
+        parent = psutil.Process(self.pid)
+        return [parent, *parent.children(recursive=True)]
 
 
 @contextmanager

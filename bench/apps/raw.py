@@ -13,7 +13,7 @@ _own = threading.local()
 _SELECT = "SELECT token, platform, last_seen FROM registry_device WHERE app_id = %s AND installation_id = %s"
 _UPSERT = """
 INSERT INTO bench_device (installation_id, token) VALUES (%s, %s)
-ON CONFLICT (installation_id) DO UPDATE SET token = excluded.token, last_seen = now()
+ON CONFLICT (installation_id) DO UPDATE SET token = excluded.token, writes = bench_device.writes + 1, last_seen = now()
 """
 
 
