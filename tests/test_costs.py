@@ -1,0 +1,116 @@
+"""What operations cost, counted and not timed: SQL statements, round trips to Valkey, calls to Microsoft.
+
+A number here is a limit. Lower it when you have found a cheaper way; raise it only with a reason in the commit.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
+
+from registry.models import MobileApp, Registration
+from registry.services import repeats
+from registry.services.keys import create_key
+from registry.services.valkey import valkey
+from registry.states import RegistrationState
+from sync.steps import confirm, map, plan, push  # noqa: A004 named as the step is
+from tests.conftest import Api
+from tests.registry.test_lane import LAUNCH, Web, processes_memory, repeat, web
+from tests.sandbox_process import World, sandbox, world
+
+__all__ = ["processes_memory", "sandbox", "web", "world"]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@contextmanager
+def at_most(statements: int) -> Iterator[CaptureQueriesContext]:
+    """Fail where the block sends more SQL statements by Django, which are its round trips; BEGIN and COMMIT count."""
+    with CaptureQueriesContext(connection) as sent:
+        yield sent
+    listed = "\n".join(query["sql"][:150] for query in sent.captured_queries)
+    assert len(sent) <= statements, f"{len(sent)} statements:\n{listed}"
+
+
+def valkey_calls() -> dict[str, int]:
+    stats: Any = valkey().info("commandstats")
+    return {name.removeprefix("cmdstat_"): int(row["calls"]) for name, row in stats.items()}
+
+
+def test_a_launch_that_changes_nothing_is_one_select_and_one_trip_to_valkey(
+    web: Web, app: MobileApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = create_key(app=app, kind="server")
+    body = {**LAUNCH, "user": {"id": "anna", "email": "anna@example.com"}}
+    assert repeat(web, key, body) == 0
+    asked: list[Any] = []
+    find = repeats._finds_a_row
+
+    def counted(parameters: Any) -> bool:
+        asked.append(parameters)
+        return find(parameters)
+
+    monkeypatch.setattr(repeats, "_finds_a_row", counted)
+    before = valkey_calls()
+    with at_most(0):
+        assert web.post(key, body).body["result"] == "unchanged"
+    after = valkey_calls()
+    assert len(asked) == 1
+    assert after["evalsha"] - before["evalsha"] == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "statements"),
+    [
+        ({"token": "token-2"}, 15),
+        ({"user": {"id": "anna", "email": "anna@elsewhere.example"}}, 16),
+        ({"installation_id": "phone-2", "token": "token-3"}, 15),
+        ({"installation_id": "phone-2", "token": "token-3", "user": {"id": "ben", "email": "ben@example.com"}}, 20),
+    ],
+    ids=["token changed", "e-mail changed", "new installation", "new installation and user"],
+)
+def test_a_launch_that_changes_something(server: Api, more: dict[str, Any], statements: int) -> None:
+    known = {"user": {"id": "anna", "email": "anna@example.com"}}
+    server.launch(**known)
+    with at_most(statements):
+        assert server.launch(**{**known, **more}).json()["result"] in ("created", "updated")
+
+
+FLEET = 250
+
+
+def test_new_devices_go_to_microsoft_in_whole_batches(world: World, settings: Settings) -> None:
+    world.microsoft.settings(processing_delay=0, cleanup_delay=0)
+    settings.TOKENHUB_FIRST_POLL = settings.TOKENHUB_FIRST_POLL * 0
+    settings.TOKENHUB_PENDING_ROUNDS = 3
+    people = [f"user-{number}" for number in range(FLEET)]
+    world.microsoft.add_records("contacts", [{"emailaddress1": f"{name}@example.com"} for name in people])
+    rows = [
+        {
+            "installation_id": name,
+            "platform": "android",
+            "token": f"t-{name}",
+            "user": {"id": name, "email": f"{name}@example.com"},
+        }
+        for name in people
+    ]
+    assert world.server.post("devices/import", {"devices": rows}).status_code == 200
+    with at_most(10):
+        assert plan.run_batch() == FLEET
+    with at_most(15):
+        assert map.run_batch(world.app) == FLEET
+    with at_most(12):
+        assert plan.run_batch() == FLEET
+    for _ in range(3):
+        with at_most(16):
+            assert push.run_batch(world.app)
+    while Registration.objects.exclude(state=RegistrationState.REGISTERED).exists():
+        with at_most(16):
+            confirm.run_batch(world.app)
+    calls = {name: len(world.microsoft.calls(name)) for name in ("register_batch", "status")}
+    assert calls == {"register_batch": 3, "status": 3}
+    assert len(world.microsoft.calls("query")) <= 1
