@@ -17,7 +17,7 @@ from django.db.models import Min, QuerySet
 from django.db.models.functions import Now
 
 from registry.models import MobileApp, Registration
-from registry.services import clock
+from registry.services import bulk, clock
 from registry.services.locking import in_transaction
 from registry.states import Platform, RegistrationState, Step
 
@@ -166,8 +166,7 @@ def write(changes: Sequence[tuple[Registration, Change]]) -> None:
         fields.update(change)
         for name, value in change.items():
             setattr(row, name, value)
-    if changes and fields:
-        Registration.objects.bulk_update([row for row, _ in changes], sorted(fields))
+    bulk.update([row for row, _ in changes], sorted(fields))
 
 
 def next_due(queue: QuerySet[Any]) -> datetime | None:

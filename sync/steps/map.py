@@ -18,7 +18,7 @@ from typing import Any
 from django.conf import settings
 
 from registry.models import DataverseMapping, MobileApp, MobileUser
-from registry.services import clock
+from registry.services import bulk, clock
 from registry.services.locking import in_transaction
 from registry.services.users import mark_devices
 from registry.states import MappingState, MatchKey
@@ -147,15 +147,20 @@ def _write(claim_nos: dict[int, int], decide: Callable[[DataverseMapping, Mobile
     locked = MobileUser.objects.select_for_update(no_key=True).filter(pk__in=claim_nos).order_by("pk")
     users = {user.pk: user for user in locked}
     moved: list[int] = []
+    changed: list[DataverseMapping] = []
+    fields: set[str] = set()
     for mapping in DataverseMapping.objects.select_for_update().filter(pk__in=claim_nos).order_by("pk"):
         if mapping.claim_no != claim_nos[mapping.pk]:
             continue  # the user's e-mail or phone changed meanwhile: this answer is about the old ones
         before = (mapping.state, mapping.dataverse_id, mapping.table)
-        for name, value in decide(mapping, users[mapping.pk]).items():
+        written = decide(mapping, users[mapping.pk])
+        fields.update(written)
+        changed.append(mapping)
+        for name, value in written.items():
             setattr(mapping, name, value)
-        mapping.save()
         if before != (mapping.state, mapping.dataverse_id, mapping.table):
             moved.append(mapping.pk)
+    bulk.update(changed, sorted(fields))
     mark_devices(moved)
 
 
