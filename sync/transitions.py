@@ -37,7 +37,7 @@ def _follow(row: Registration, reason: Reason, attempt: int, detail: str, now: d
     """Nothing came of this attempt: fail for good, or send it again, as the policy says."""
     verdict = decide(reason, attempt)
     # Without an outcome CI-J may hold it all the same; any other answer says that this attempt stored nothing.
-    held = reason is Reason.NO_OUTCOME or held_before(row, now)
+    held = reason is Reason.NO_OUTCOME or held_before(row)
     change: Change = {
         "state": verdict.state,
         "detail": detail,
@@ -45,6 +45,8 @@ def _follow(row: Registration, reason: Reason, attempt: int, detail: str, now: d
         "undecided_until": None,
         "maybe_held": held,
     }
+    if reason is Reason.NO_OUTCOME:
+        change["unanswered_until"] = row.undecided_until
     if verdict.failure is None:
         return change | {"attempts": row.attempts + 1, "due_at": now + (verdict.delay or timedelta(0))}
     done = row.desired and not (held and misplaced(row))
@@ -61,9 +63,12 @@ def misplaced(row: Registration) -> bool:
     return row.sent_platform not in ("", row.platform)
 
 
-def held_before(row: Registration, now: datetime) -> bool:
-    """Whether CI-J may hold the triple from before this attempt, which stored nothing: only a cleanup ends that."""
-    return row.registered_at is not None or (row.unanswered_until is not None and row.unanswered_until > now)
+def held_before(row: Registration) -> bool:
+    """Whether CI-J may hold the triple from before this attempt, which stored nothing: only a cleanup ends that.
+
+    Also where the time of an unanswered send is over: it cannot come to pass any more, but may have done so.
+    """
+    return row.registered_at is not None or row.unanswered_until is not None
 
 
 def unanswered(row: Registration, detail: str, now: datetime, patience: timedelta) -> Change:
@@ -76,7 +81,7 @@ def unanswered(row: Registration, detail: str, now: datetime, patience: timedelt
 
 def not_taken(row: Registration, detail: str, now: datetime) -> Change:
     """CI-J did not take the registration, and it is not the registration's fault: it holds no more than before."""
-    return try_again(row, detail, now) | {"undecided_until": None, "maybe_held": held_before(row, now)}
+    return try_again(row, detail, now) | {"undecided_until": None, "maybe_held": held_before(row)}
 
 
 def try_again(row: Registration, detail: str, now: datetime) -> Change:
@@ -172,17 +177,16 @@ def cleanup_over(row: Registration, detail: str, now: datetime) -> Change:
 
 def settled(row: Registration, now: datetime) -> Change:
     """A cleanup's settling time is over: the token is free."""
-    base: Change = {"maybe_held": False, "registered_at": None, "reason": ""}
+    # A send whose answer was lost may still be worked off, or was while this cleanup settled: one more cleanup when its
+    # time is over. What came to pass before is cleaned up by now.
+    echo = row.unanswered_until
+    if echo is not None and echo <= (row.cleaned_at or now):
+        echo = None
+    base: Change = {"maybe_held": False, "registered_at": None, "reason": "", "unanswered_until": echo}
     if row.request_id is not None:  # cleaned up early: its registration may still come to pass
         return base | {"state": RegistrationState.SENT, "due_at": now + settings.TOKENHUB_FIRST_POLL}
     base |= {"undecided_until": None}
     if row.desired:
         return base | {"state": RegistrationState.READY, "cleaned_at": None, "due_at": now}
-    # A send whose answer was lost may still be worked off: one more cleanup when its time is over, and at once after an
-    # answer that came late.
-    echo = row.unanswered_until if row.unanswered_until is not None and row.unanswered_until > now else None
-    return base | {
-        "state": RegistrationState.RETIRED,
-        "unanswered_until": echo,
-        "due_at": now if row.recheck else echo,
-    }
+    # At once after an answer that came late.
+    return base | {"state": RegistrationState.RETIRED, "due_at": now if row.recheck else echo}

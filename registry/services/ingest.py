@@ -143,6 +143,10 @@ def retire_device(device: Device) -> None:
         lock(f"installation:{device.app_id}:{device.installation_id}")
         if retire(Q(pk=device.pk), RetiredReason.DELETED):
             announce(["plan"])
+        else:
+            # Whatever it was retired for: it is gone, for whoever asks, since its owner says so.
+            retired = Device.objects.filter(pk=device.pk, retired_at__isnull=False)
+            retired.exclude(retired_reason=RetiredReason.ERASED).update(retired_reason=RetiredReason.DELETED)
 
 
 def _is_proven(device: Device, launch: Launch) -> bool:

@@ -24,9 +24,8 @@ from sync.policy import Reason, decide
 
 logger = logging.getLogger(__name__)
 
-# What is decided of each registration, by its id: CI-J's request id, or its refusal; None where CI-J took it and no
-# request id came back.
-Decided = dict[int, uuid.UUID | Refused | None]
+# What is decided of each registration, by its id: CI-J's request id, or its refusal.
+Decided = dict[int, uuid.UUID | Refused]
 
 
 def run_batch(app: MobileApp) -> int:
@@ -37,10 +36,12 @@ def run_batch(app: MobileApp) -> int:
     if lease is None:
         return 0
     decided: Decided = {}
+    perhaps: set[int] = set()  # those that CI-J may have taken without saying so
     batch_id = uuid.uuid4()
     client = connect.cij(app)
-    error = attempt(lambda: _send(client, lease, connect.callback(batch_id), lease.rows, decided))
-    may_have_acted = error is not None and error.may_have_acted
+    error = attempt(lambda: _send(client, lease, connect.callback(batch_id), lease.rows, decided, perhaps))
+    if error is not None and error.may_have_acted:
+        perhaps.update(row.pk for row in lease.rows)
     error = doubt(gate, lease, decided) or error or gate.prove(client)
     failure = str(error or "no request id came back")
     if error:
@@ -52,7 +53,7 @@ def run_batch(app: MobileApp) -> int:
             return transitions.refused(row, str(outcome), now)
         if outcome is not None:
             return transitions.accepted(row, outcome, now) | {"batch_id": batch_id}
-        if may_have_acted or row.pk in decided:
+        if row.pk in perhaps:
             return transitions.unanswered(row, failure, now, settings.TOKENHUB_HANDOVER_PATIENCE)
         return transitions.not_taken(row, failure, now)
 
@@ -92,7 +93,12 @@ def doubt[T](
 
 
 def _send(
-    client: CijClient, lease: Lease, callback: Callback | None, rows: Sequence[Registration], decided: Decided
+    client: CijClient,
+    lease: Lease,
+    callback: Callback | None,
+    rows: Sequence[Registration],
+    decided: Decided,
+    perhaps: set[int],
 ) -> None:
     if not lease.lasts_for_a_call():
         raise NotMade("the lease ended before everything was sent")
@@ -103,12 +109,19 @@ def _send(
             client.check()
         if len(rows) == 1:
             decided[rows[0].pk] = refusal
+            perhaps.discard(rows[0].pk)
             return
+        # Nobody has documented whether a batch that is refused for one item leaves the others alone.
+        perhaps.update(row.pk for row in rows)
         middle = len(rows) // 2
-        _send(client, lease, callback, rows[:middle], decided)
-        _send(client, lease, callback, rows[middle:], decided)
+        _send(client, lease, callback, rows[:middle], decided, perhaps)
+        _send(client, lease, callback, rows[middle:], decided, perhaps)
     else:
-        decided.update(zip((row.pk for row in rows), request_ids, strict=True))
+        for row, request_id in zip(rows, request_ids, strict=True):
+            if request_id is None:
+                perhaps.add(row.pk)
+            else:
+                decided[row.pk] = request_id
 
 
 def pair(row: Registration) -> Pair:

@@ -1,11 +1,12 @@
-"""Random posts, faults, crashes and late answers against a model: at every step the privacy and the order of what took
-effect at CI-J, and after a quiet period exact agreement.
+"""Random posts, erasures, replaced connections, faults, crashes and late answers against a model: at every step the
+privacy and the order of what took effect at CI-J, and after a quiet period exact agreement.
 
 `HYPOTHESIS_PROFILE=long` runs thousands of steps, new ones every time.
 """
 
 import os
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,15 +15,26 @@ from typing import Any, ClassVar
 
 import pytest
 from django.db.models import F
+from django.db.models.functions import Now
 from django.utils import timezone
 from hypothesis import HealthCheck, settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from pytest_django import Settings
 
-from registry.models import DataverseMapping, Device, MobileApp, MobileUser, Pause, Registration
-from registry.states import RegistrationState
+from registry.models import (
+    DataverseMapping,
+    Device,
+    Erasure,
+    MobileApp,
+    MobileUser,
+    Pause,
+    Registration,
+    ReplacedConnection,
+)
+from registry.services.connections import replace_connection
+from registry.states import ErasureState, RegistrationState, Step
 from sandbox.admin_client import Effect
-from sync import connect, outbox, policy, tasks
+from sync import connect, outbox, pauses, policy, tasks
 from sync.steps import cleanup, confirm, push
 from sync.steps import map as mapping
 from tests.sandbox_process import API_TOKEN, World
@@ -41,6 +53,8 @@ TOKEN = ["aa01", "bb02", "cc03"]
 TOKENS = strategies.sampled_from(TOKEN)
 PLATFORMS = strategies.sampled_from(["android", "android", "android", "ios"])
 USERS = strategies.sampled_from(["u1", "u2", "u3"])
+# An app is moved to and fro between them.
+MOBILE_APPS = [uuid.uuid4(), uuid.uuid4()]
 KNOWN = ["anna@example.com", "bert@example.com", "cleo@example.com"]
 TWICE, NOBODY = "twice@example.com", "nobody@example.com"
 FAULTS = strategies.sampled_from(
@@ -56,6 +70,7 @@ FAULTS = strategies.sampled_from(
         {"short_array": True},
     ]
 )
+FAILURES = ["FailedToStoreDevice", "DryRunSendingFailed", "ApiTokenNotValid", "Pending", "PendingStored"]
 STEPS_THAT_SETTLE: dict[str, Any] = {"push": push, "confirm": confirm, "cleanup": cleanup}
 
 
@@ -81,20 +96,22 @@ class Journal:
 
     def __init__(self) -> None:
         self.seen = 0
-        self.owners: defaultdict[str | None, set[str]] = defaultdict(set)
-        self.undecided: defaultdict[tuple[str, str | None], list[tuple[str, float, float]]] = defaultdict(list)
+        # Under whichever connection: it is the same app on the same phone.
+        self.owners: defaultdict[str | None, set[tuple[str, str]]] = defaultdict(set)
+        self.undecided: defaultdict[tuple[str, str, str | None], list[tuple[str, float, float]]] = defaultdict(list)
 
     def take(self, effect: Effect) -> None:
         self.seen = effect.seq
         owners = self.owners[effect.token]
         if effect.held:
-            assert owners <= {effect.user_id}, f"{effect.token} is held for two users: {effect}"
-            owners.add(effect.user_id)
+            others = {owner for owner, _ in owners} - {effect.user_id}
+            assert not others, f"{effect.token} is held for two users: {effect}"
+            owners.add((effect.user_id, effect.mobile_app_id))
         else:
-            owners.discard(effect.user_id)
+            owners.discard((effect.user_id, effect.mobile_app_id))
         # The call came DELAY before its effect.
         began = effect.at - DELAY
-        calls = self.undecided[effect.user_id, effect.token]
+        calls = self.undecided[effect.mobile_app_id, effect.user_id, effect.token]
         calls[:] = [call for call in calls if call[2] > began]
         raced = [call for call in calls if call[0] != effect.kind]
         assert not raced, f"registration and cleanup race: {raced}, {effect}"
@@ -110,11 +127,14 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         world = self.world
-        for model in (Registration, Device, DataverseMapping, MobileUser, Pause):
+        for model in (Registration, Device, DataverseMapping, MobileUser, Pause, Erasure, ReplacedConnection):
             model.objects.all().delete()
+        MobileApp.objects.update(mobile_app_id=MOBILE_APPS[0], batch_cleanup=True)
         app = world.app
+        app.refresh_from_db()
         world.microsoft.reset()
-        world.microsoft.put_app(str(app.org_id), str(app.mobile_app_id), API_TOKEN)
+        for mobile_app in MOBILE_APPS:
+            world.microsoft.put_app(str(app.org_id), str(mobile_app), API_TOKEN)
         world.microsoft.settings(processing_delay=DELAY, cleanup_delay=DELAY)
         connect.credentials.cache_clear()
         self.records: dict[str, str] = {email: world.contact(emailaddress1=email) for email in KNOWN}
@@ -124,6 +144,7 @@ class Machine(RuleBasedStateMachine):
         self.phones: dict[str, Phone] = {}
         self.journal = Journal()
         self.late: list[Callable[[], object]] = []
+        self.replaced = 0
 
     # --- what phones post -------------------------------------------------------------------------------------------
 
@@ -171,15 +192,41 @@ class Machine(RuleBasedStateMachine):
         self.world.mobile.delete(f"devices/{installation}")
         self.phones[installation].retired = True
 
+    @precondition(lambda self: self.users)
+    @rule(data=strategies.data())
+    def erase(self, data: strategies.DataObject) -> None:
+        user = data.draw(strategies.sampled_from(sorted(self.users)))
+        assert self.world.server.delete(f"users/{user}").status_code == 202
+        del self.users[user]
+        self.phones = {name: phone for name, phone in self.phones.items() if phone.user != user}
+
+    @precondition(lambda self: self.replaced < 3)
+    @rule()
+    def replace(self) -> None:
+        """An administrator moves the app to its other mobile app id, or back to the first."""
+        self.replaced += 1
+        self.world.app.refresh_from_db()
+        replace_connection(
+            self.world.app, api_token=API_TOKEN, mobile_app_id=MOBILE_APPS[self.replaced % len(MOBILE_APPS)]
+        )
+        self.world.app.refresh_from_db()
+
     # --- what goes wrong --------------------------------------------------------------------------------------------
 
     @rule(kind=strategies.sampled_from(["register_batch", "status", "cleanup", "cleanup_batch", "query"]), fault=FAULTS)
     def fault(self, kind: str, fault: dict[str, Any]) -> None:
         self.world.microsoft.add_fault(kind, **fault)
 
-    @rule(token=TOKENS, outcomes=strategies.sampled_from([["FailedToStoreDevice"], ["Success", "FailedToStoreDevice"]]))
-    def cannot_store(self, token: str, outcomes: list[str]) -> None:
-        self.world.microsoft.set_outcomes({token: [*outcomes, "Success"]})
+    @rule(token=TOKENS, failure=strategies.sampled_from(FAILURES), later=strategies.booleans())
+    def fails(self, token: str, failure: str, later: bool) -> None:
+        before = ["Success"] if later else []
+        self.world.microsoft.set_outcomes({token: [*before, failure, "Success"]})
+
+    @rule(step=strategies.sampled_from([Step.PUSH, Step.CONFIRM, Step.CLEANUP]))
+    def dies_before_the_call(self, step: Step) -> None:
+        for app in MobileApp.objects.all():
+            rows = outbox.claim(app, step).rows
+            Registration.objects.filter(pk__in=[row.pk for row in rows]).update(due_at=timezone.now() + PATIENCE)
 
     @rule(step=strategies.sampled_from(sorted(STEPS_THAT_SETTLE)), comes_late=strategies.booleans())
     def crash(self, step: str, comes_late: bool) -> None:
@@ -203,7 +250,7 @@ class Machine(RuleBasedStateMachine):
 
     # --- what the workers do ----------------------------------------------------------------------------------------
 
-    @rule(step=strategies.sampled_from(["plan", "map", "push", "confirm", "cleanup"]))
+    @rule(step=strategies.sampled_from(["plan", "map", "push", "confirm", "cleanup", "replace", "erase"]))
     def step(self, step: str) -> None:
         tasks.STEPS[step]()
 
@@ -216,6 +263,16 @@ class Machine(RuleBasedStateMachine):
         Pause.objects.update(until=timezone.now())
         time.sleep(seconds)
 
+    @rule()
+    def a_day_passes(self) -> None:
+        """What has had no answer, or no outcome, will have none any more; what came to pass of it stays so."""
+        self.world.microsoft.wait_until_idle()
+        idle = Registration.objects.filter(in_flight=False)
+        idle.filter(unanswered_until__isnull=False).update(unanswered_until=Now())
+        idle.filter(undecided_until__isnull=False).update(undecided_until=Now())
+        idle.filter(state=RegistrationState.SENT).update(due_at=Now())
+        idle.filter(state=RegistrationState.RETIRED, due_at__isnull=False).update(due_at=Now())
+
     # --- what must hold ---------------------------------------------------------------------------------------------
 
     @invariant()
@@ -227,20 +284,33 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.world.microsoft.clear_faults()
         self.world.microsoft.set_outcomes(dict.fromkeys(TOKEN))
-        ends = time.monotonic() + 10
-        while not self.quiet():
-            assert time.monotonic() < ends, f"not quiet: {list(Registration.objects.values())}"
-            Pause.objects.all().delete()
-            self.world.work_once()
-            time.sleep(0.01)
+        self.work_until_quiet()
         for answer in self.late:
             answer()
-        while not self.quiet():
+        self.work_until_quiet()
+        # An administrator has mended what made test messages fail.
+        pauses.reopen(self.world.app)
+        self.work_until_quiet()
+        self.a_day_passes()
+        self.work_until_quiet(also=self.is_over)
+        self.nothing_forbidden_took_effect()
+        held = {(held.mobile_app_id, held.user_id, held.token, held.platform) for held in self.world.microsoft.held()}
+        assert held == {(str(self.world.app.mobile_app_id), *wanted) for wanted in self.desired()}
+        assert set(Erasure.objects.values_list("state", "not_cleaned_up")) <= {(ErasureState.DONE, 0)}
+        assert not Device.objects.filter(erasure__isnull=False).exists()
+        assert set(Registration.objects.values_list("erasure", "app")) <= {(None, self.world.app.pk)} | {
+            (None, old.pk) for old in ReplacedConnection.objects.all()
+        }
+
+    def work_until_quiet(self, also: Callable[[], bool] = lambda: True) -> None:
+        ends = time.monotonic() + 20
+        while not (self.quiet() and also()):
             assert time.monotonic() < ends, f"not quiet: {list(Registration.objects.values())}"
+            Pause.objects.all().delete()
+            if Registration.objects.filter(state=RegistrationState.SENT, due_at__gt=Now()).exists():
+                self.a_day_passes()  # of those whose outcome never comes
             self.world.work_once()
             time.sleep(0.01)
-        self.nothing_forbidden_took_effect()
-        assert {(held.user_id, held.token, held.platform) for held in self.world.microsoft.held()} == self.desired()
 
     def quiet(self) -> bool:
         soon = timezone.now() + timedelta(minutes=1)
@@ -250,7 +320,16 @@ class Machine(RuleBasedStateMachine):
             or DataverseMapping.objects.filter(due_at__lt=timezone.now() + timedelta(seconds=5)).exists()
             or Registration.objects.filter(due_at__lt=soon).exists()
             or Registration.objects.filter(state__in=moving).exists()
+            or ReplacedConnection.objects.filter(marked_to__isnull=False).exists()
             or self.world.microsoft.summary()["waiting"]
+        )
+
+    def is_over(self) -> bool:
+        """Whether nothing is waited for any more: of an old connection, or of an erasure."""
+        Erasure.objects.filter(due_at__gt=Now()).update(due_at=Now())
+        return not (
+            ReplacedConnection.objects.filter(over_at__isnull=True).exists()
+            or Erasure.objects.filter(state=ErasureState.WAITING).exists()
         )
 
     # --- the model --------------------------------------------------------------------------------------------------
@@ -290,6 +369,7 @@ def hasty(world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(policy, "backoff", lambda attempts: MILLISECONDS)
     monkeypatch.setattr(mapping, "ASK_AGAIN", MILLISECONDS)
     settings.TOKENHUB_PROBE = MILLISECONDS
+    settings.TOKENHUB_DRY_RUN_WAVE = 3
     settings.TOKENHUB_SHARED_RETURNS = 1_000_000  # here tokens go to and fro all the time
     MobileApp.objects.update(requests_per_second=10_000)
     return world

@@ -12,6 +12,7 @@ from registry.models import DataverseMapping, Erasure, InteractionEvent, MobileA
 from registry.services.erasure import erase_user
 from registry.services.locking import in_transaction
 from registry.services.users import mark_devices
+from sandbox.demo.compare import handovers
 from sync import connect, pauses, tasks
 from sync.clients.errors import Throttled, Unavailable
 from tests.races import in_parallel
@@ -114,6 +115,25 @@ def test_a_send_without_an_answer_is_not_forgotten_when_the_next_one_fails(world
 
 
 @pytest.mark.usefixtures("transactional_db")
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_nor_is_one_that_was_pending_for_a_day(world: World, settings: Settings, rounds: int) -> None:
+    """CI-J never said what became of it, and held it all the same."""
+    settings.TOKENHUB_PENDING_ROUNDS = rounds
+    anna = world.contact(emailaddress1="anna@example.com")
+    bert = world.contact(emailaddress1="bert@example.com")
+    world.microsoft.set_outcomes({"token-1": ["PendingStored", "DryRunSendingFailed", "Success"]})
+    world.server.launch(user={"id": "anna", "email": "anna@example.com"})
+    world.work_until(lambda: world.held() == {(anna, "token-1")})
+    world.work_until(lambda: Registration.objects.get().state == "sent")
+    Registration.objects.update(undecided_until=timezone.now(), due_at=timezone.now())  # a day passes
+    world.work_until(lambda: Registration.objects.get().reason or Registration.objects.get().rounds)
+    Registration.objects.update(due_at=timezone.now())
+    world.work_until(lambda: Registration.objects.get().reason == "DryRunSendingFailed")
+    world.server.launch(user={"id": "bert", "email": "bert@example.com"})
+    world.work_until(lambda: world.held() == {(bert, "token-1")})
+    assert handovers(world.microsoft.effects()).violations == []
+
+
 def test_workers_that_fail_together_write_one_pause(world: World) -> None:
     raised = in_parallel(6, lambda _: pauses.rest(world.app, Unavailable("HTTP 500")))
     assert raised == []

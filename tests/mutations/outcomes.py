@@ -7,23 +7,35 @@ _OUTAGES = "tests/journeys/test_outages.py"
 _REGISTRATION = "tests/journeys/test_registration.py"
 _CLEANUPS = "tests/journeys/test_cleanups.py"
 _CALLBACKS = "tests/journeys/test_callbacks.py"
-_HYGIENE = "tests/journeys/test_hygiene.py"
-_ERASURE = "tests/journeys/test_erasure.py"
 _URGENCY = "tests/journeys/test_urgency.py"
 
 TABLE = [
     Mutation(
         "A resend that failed does not forget what was held before",
         "sync/transitions.py",
-        old="held = reason is Reason.NO_OUTCOME or held_before(row, now)",
+        old="held = reason is Reason.NO_OUTCOME or held_before(row)",
         new="held = False",
         tests=(f"{_OUTAGES}::test_a_failed_resend_is_cleaned_up_before_the_next_owner",),
     ),
     Mutation(
+        "What was sent without an answer, or without an outcome, counts as held until it is cleaned up",
+        "sync/transitions.py",
+        old="or row.unanswered_until is not None\n",
+        new="or (row.unanswered_until is not None and row.unanswered_until > (row.sent_at or row.unanswered_until))\n",
+        tests=(f"{_OUTAGES}::test_nor_is_one_that_was_pending_for_a_day",),
+    ),
+    Mutation(
+        "So does what was Pending in the last round, too",
+        "sync/transitions.py",
+        old='        change["unanswered_until"] = row.undecided_until\n',
+        new="        pass\n",
+        tests=(f"{_OUTAGES}::test_nor_is_one_that_was_pending_for_a_day",),
+    ),
+    Mutation(
         "What never had an outcome counts as held",
         "sync/transitions.py",
-        old="held = reason is Reason.NO_OUTCOME or held_before(row, now)",
-        new="held = held_before(row, now)",
+        old="held = reason is Reason.NO_OUTCOME or held_before(row)",
+        new="held = held_before(row)",
         tests=(f"{_TRANSITIONS}::test_what_an_outcome_makes_of_a_registration",),
     ),
     Mutation(
@@ -92,8 +104,15 @@ TABLE = [
     Mutation(
         "A send whose answer was lost is cleaned up once more when its time is over",
         "sync/transitions.py",
-        old="echo = row.unanswered_until if",
-        new="echo = None if",
+        old="    echo = row.unanswered_until\n",
+        new="    echo = None\n",
+        tests=(f"{_TRANSITIONS}::test_a_settled_cleanup_frees_the_token",),
+    ),
+    Mutation(
+        "Also where that time came while the cleanup settled",
+        "sync/transitions.py",
+        old="echo <= (row.cleaned_at or now)",
+        new="echo <= now",
         tests=(f"{_TRANSITIONS}::test_a_settled_cleanup_frees_the_token",),
     ),
     Mutation(
@@ -115,8 +134,8 @@ TABLE = [
     Mutation(
         "A late answer while a cleanup settles has it cleaned up once more",
         "sync/transitions.py",
-        old='"due_at": now if row.recheck else echo,',
-        new='"due_at": echo,',
+        old='"due_at": now if row.recheck else echo}',
+        new='"due_at": echo}',
         tests=(f"{_TRANSITIONS}::test_a_late_answer_while_the_cleanup_settles_has_it_cleaned_up_once_more",),
     ),
     Mutation(
@@ -173,15 +192,15 @@ TABLE = [
     Mutation(
         "What CI-J may have acted on counts as held",
         "sync/steps/push.py",
-        old="if may_have_acted or row.pk in decided:",
-        new="if row.pk in decided:",
+        old="        perhaps.update(row.pk for row in lease.rows)\n",
+        new="        pass\n",
         tests=(f"{_OUTAGES}::test_a_send_without_an_answer_is_not_forgotten_when_the_next_one_fails",),
     ),
     Mutation(
         "So does what it took without a request id",
         "sync/steps/push.py",
-        old="if may_have_acted or row.pk in decided:",
-        new="if may_have_acted:",
+        old="                perhaps.add(row.pk)\n",
+        new="                pass\n",
         tests=(f"{_OUTAGES}::test_a_registration_that_was_taken_without_a_request_id_may_be_held",),
     ),
     Mutation(
@@ -209,8 +228,8 @@ TABLE = [
         "A refused batch is split, so that one bad token fails alone",
         "sync/steps/push.py",
         old="        middle = len(rows) // 2\n"
-        "        _send(client, lease, callback, rows[:middle], decided)\n"
-        "        _send(client, lease, callback, rows[middle:], decided)\n",
+        "        _send(client, lease, callback, rows[:middle], decided, perhaps)\n"
+        "        _send(client, lease, callback, rows[middle:], decided, perhaps)\n",
         new="        decided.update(dict.fromkeys((row.pk for row in rows), refusal))\n",
         tests=(f"{_REGISTRATION}::test_one_poison_token_does_not_block_the_others",),
     ),
@@ -292,59 +311,68 @@ TABLE = [
         tests=(f"{_CALLBACKS}::test_a_callback_ends_no_lease",),
     ),
     Mutation(
-        "An erasure waits until its registrations are over",
-        "registry/services/purge.py",
-        old="    return Q(\n        Q(unanswered_until__isnull=True)",
-        new="    return Q(pk__gt=0) if now else Q(\n        Q(unanswered_until__isnull=True)",
-        tests=(f"{_ERASURE}::test_cij_accepts_the_cleanup_before_the_data_go_and_a_receipt_stays",),
+        "DuplicateExists is what was wanted",
+        "sync/policy.py",
+        old="Reason.DUPLICATE: [_Row(REGISTERED, _never)]",
+        new="Reason.DUPLICATE: [_Row(READY, _later)]",
+        tests=(f"{_REGISTRATION}::test_each_documented_outcome_has_its_state",),
     ),
     Mutation(
-        "What was sent without an answer is not over before its time is",
-        "registry/services/purge.py",
-        old="        Q(unanswered_until__isnull=True) | Q(unanswered_until__lt=Now()),\n",
+        "A call without an answer is repeated seldom after a while",
+        "sync/policy.py",
+        old="    if attempts * longest * 5 / 6 > settings.TOKENHUB_RETRY_SLOW_AFTER:\n",
+        new="    if False:\n",
+        tests=(
+            "tests/sync/test_policy.py::test_transport_errors_back_off_from_one_to_thirty_seconds_then_to_fifteen_minutes",
+        ),
+    ),
+    Mutation(
+        "What stays Pending is sent again",
+        "sync/transitions.py",
+        old="if row.undecided_until is not None and now >= row.undecided_until:",
+        new="if False:",
+        tests=(f"{_TRANSITIONS}::test_what_an_outcome_makes_of_a_registration",),
+    ),
+    Mutation(
+        "What stays Pending round after round fails in the end",
+        "sync/policy.py",
+        old='before="TOKENHUB_PENDING_ROUNDS"',
+        new='before=""',
+        tests=("tests/sync/test_policy.py::test_what_follows_from_a_reason",),
+    ),
+    Mutation(
+        "A call has one deadline, however slowly its answer comes",
+        "sync/clients/http.py",
+        old="asyncio.timeout(self._deadline)",
+        new="asyncio.timeout(None)",
+        tests=("tests/sync/test_http.py::test_an_answer_that_trickles_in_is_given_up_at_the_deadline",),
+    ),
+    Mutation(
+        "A signature in hex is taken",
+        "sync/clients/callbacks.py",
+        old="digest.hex(), ",
         new="",
-        tests=(f"{_HYGIENE}::test_only_what_cij_has_forgotten_for_good_is_over",),
+        tests=("tests/sync/test_callbacks.py::test_each_encoding_of_the_signature_is_taken",),
     ),
     Mutation(
-        "And that time is the database's",
-        "registry/services/purge.py",
-        old="Q(unanswered_until__lt=Now())",
-        new="Q(unanswered_until__lt=timezone.now())",
-        tests=(f"{_HYGIENE}::test_nothing_is_over_sooner_where_a_clock_is_fast",),
-    ),
-    Mutation(
-        "What CI-J may hold is not over",
-        "registry/services/purge.py",
-        old="        maybe_held=False,\n",
+        "A signature in base64 is taken",
+        "sync/clients/callbacks.py",
+        old="base64.b64encode(digest).decode(), ",
         new="",
-        tests=(f"{_HYGIENE}::test_only_what_cij_has_forgotten_for_good_is_over",),
+        tests=("tests/sync/test_callbacks.py::test_each_encoding_of_the_signature_is_taken",),
     ),
     Mutation(
-        "What an answer came late for is not over",
-        "registry/services/purge.py",
-        old="        recheck=False,\n",
-        new="",
-        tests=(f"{_HYGIENE}::test_only_what_cij_has_forgotten_for_good_is_over",),
+        "A signature in base64url is taken",
+        "sync/clients/callbacks.py",
+        old=", base64.urlsafe_b64encode(digest).decode()}",
+        new="}",
+        tests=("tests/sync/test_callbacks.py::test_each_encoding_of_the_signature_is_taken",),
     ),
     Mutation(
-        "What comes between the look at an erasure and its end is seen",
-        "registry/services/erasure.py",
-        old="    if state is not ErasureState.FORCED and (waiting or not planned):\n        return False\n",
-        new="",
-        tests=(f"{_ERASURE}::test_an_answer_that_comes_between_the_look_and_the_end_is_seen",),
-    ),
-    Mutation(
-        "An erasure leaves alone what another user's device desires who is the same record",
-        "registry/services/erasure.py",
-        old='rest.exclude(pk__in=of_others.values("pk")).update(erasure=erasure)',
-        new="rest.update(erasure=erasure)",
-        tests=(f"{_ERASURE}::test_of_two_users_who_are_one_contact_only_the_erased_ones_devices_go",),
-    ),
-    Mutation(
-        "What is still to be cleaned up is not purged",
-        "registry/services/purge.py",
-        old="        is_over(),\n        Q(cleaned_at",
-        new="        Q(cleaned_at",
-        tests=(f"{_HYGIENE}::test_nothing_that_is_still_to_be_cleaned_up_or_relayed_is_purged",),
+        "No app waits for another one's backlog",
+        "sync/tasks.py",
+        old="            worked += _run_for(pk, run_batch)\n",
+        new="            while done := _run_for(pk, run_batch):\n                worked += done\n",
+        tests=("tests/journeys/test_order.py::test_no_app_waits_for_another_one_s_backlog",),
     ),
 ]

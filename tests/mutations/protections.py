@@ -1,11 +1,12 @@
 """The whole table."""
 
-from tests.mutations import api, claims, dataverse, ingest, lane, outcomes, pausing, replacing
+from tests.mutations import api, claims, dataverse, erasing, ingest, lane, outcomes, pausing, replacing
 from tests.mutations.mutation import Mutation
 
 PROTECTIONS: list[Mutation] = [
     *claims.TABLE,
     *outcomes.TABLE,
+    *erasing.TABLE,
     *pausing.TABLE,
     *dataverse.TABLE,
     *ingest.TABLE,

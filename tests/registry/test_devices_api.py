@@ -113,6 +113,14 @@ def test_a_deleted_device_lives_again_when_it_posts(server: Api) -> None:
     assert server.state() == "mapping"
 
 
+def test_a_device_whose_token_another_has_by_now_is_gone_when_it_is_deleted(server: Api) -> None:
+    server.launch(user=ANNA)
+    server.launch(installation_id="phone-2")
+    assert server.state("phone-1") == "retired"
+    assert server.delete("devices/phone-1").status_code == 204
+    assert server.get("devices/phone-1").status_code == 404
+
+
 def test_who_signs_out_of_a_deleted_device_does_not_come_back_with_it(server: Api, mobile: Api) -> None:
     server.launch(user=ANNA)
     server.delete("devices/phone-1")

@@ -12,6 +12,7 @@ from sync.clients.cij import Outcome, Status
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 PATIENCE = timedelta(seconds=30)
+SETTLING = timedelta(seconds=5)
 REQUEST = uuid.UUID(int=1)
 
 
@@ -97,6 +98,19 @@ def test_an_early_cleanup_keeps_the_request_to_ask_about() -> None:
             {"desired": False, "request_id": None, "unanswered_until": NOW + timedelta(hours=24)},
             {"state": "retired", "due_at": NOW + timedelta(hours=24)},  # an answer was lost: clean up once more
         ),
+        (
+            {
+                "desired": False,
+                "request_id": None,
+                "cleaned_at": NOW - SETTLING,
+                "unanswered_until": NOW - SETTLING / 2,
+            },
+            {"state": "retired", "due_at": NOW - SETTLING / 2},  # it may have come to pass after this cleanup
+        ),
+        (
+            {"desired": True, "request_id": None, "cleaned_at": NOW, "unanswered_until": NOW - timedelta(hours=1)},
+            {"state": "ready", "unanswered_until": None},
+        ),
     ],
 )
 def test_a_settled_cleanup_frees_the_token(before: dict[str, Any], after: dict[str, Any]) -> None:
@@ -111,6 +125,8 @@ def test_a_failed_resend_does_not_forget_what_was_held_before(reason: str) -> No
     assert transitions.confirmed(earlier, failed(reason), NOW, PATIENCE)["maybe_held"] is True
     lost = row(unanswered_until=NOW + timedelta(hours=1))
     assert transitions.confirmed(lost, failed(reason), NOW, PATIENCE)["maybe_held"] is True
+    over = row(unanswered_until=NOW - timedelta(hours=1))
+    assert transitions.confirmed(over, failed(reason), NOW, PATIENCE)["maybe_held"] is True
     assert transitions.confirmed(row(), failed(reason), NOW, PATIENCE)["maybe_held"] is False
 
 
