@@ -37,6 +37,41 @@ def test_new_devices_are_made_in_few_statements(
     assert server.get("devices/p7").json()["user"] == {"id": "user-7"}
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"user": None},
+        {"platform": "ios", "token": "AB", "sequence": 7, "app_version": "4.2", "locale": "de-DE"},
+        {"user": {"id": "x", "phone": "+4930123456", "push_consent": False, "tracking_consent": False}},
+        {"token": "\\{}\"',", "model": "é\\\"'{}, 漢", "time_zone": "Europe/Berlin", "os_version": ""},
+    ],
+)
+def test_a_new_device_is_written_as_a_launch_writes_it(server: Api, fields: dict[str, Any]) -> None:
+    """Many rows are written by statements of their own, a launch by another way."""
+    MobileApp.objects.update(default_tracking_consent=False)
+    assert server.post("devices", row(1, **fields)).status_code == 201
+    launched = everything()
+    Device.objects.all().delete()
+    MobileUser.objects.all().delete()
+    assert results(post(server, row(1, **fields), row(2))) == ["created", "created"]
+    Device.objects.filter(installation_id="p2").delete()
+    MobileUser.objects.filter(external_id="user-2").delete()
+    assert everything() == launched
+
+
+def everything() -> list[dict[str, Any]]:
+    """Every column of what there is, but for ids and times, of which it is told whether they are there."""
+    return [
+        {
+            name: value is not None if isinstance(value, datetime) or name in ("id", "user_id") else value
+            for name, value in found.items()
+        }
+        for model in (Device, MobileUser, DataverseMapping)
+        for found in model.objects.values()
+    ]
+
+
 def test_what_is_known_is_only_read(server: Api, django_assert_num_queries: DjangoAssertNumQueries) -> None:
     rows = [row(number) for number in range(100)]
     post(server, *rows)
