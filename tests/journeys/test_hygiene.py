@@ -40,6 +40,7 @@ def test_an_android_device_not_seen_for_270_days_is_cleaned_up_and_lives_again_w
     world.work_until(lambda: len(world.held()) == 2)
     unseen_for(271, "u0")
     unseen_for(269, "u1")
+    tasks.STEPS["hygiene"]()
     world.work_until(lambda: world.held() == {(contacts["u1"], "token-u1")})
     assert world.server.state("u0") == "retired"
     assert Device.objects.get(installation_id="u0").retired_reason == "stale"

@@ -36,7 +36,7 @@ def test_a_new_client_secret_is_used_by_the_next_batch_and_the_probe_ends_the_pa
     call_command("set_client_secret", *options, "--client-secret", "expired", stdout=io.StringIO())
     world.server.launch(user=ANNA)
     world.work_until(lambda: Pause.objects.filter(reason="credentials").exists())
-    call_command("set_client_secret", *options, "--client-secret", secret, stdout=io.StringIO())
+    call_command("set_client_secret", *options, f"--client-secret={secret}", stdout=io.StringIO())
     assert Pause.objects.exists()
     probe()
     world.work_until(lambda: world.held() == {(anna, "token-1")} and not Pause.objects.exists())
