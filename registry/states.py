@@ -88,6 +88,7 @@ class RetiredReason(TextChoices):
     STALE = "stale", "not seen for too long"
     TOO_MANY = "too_many", "its user has too many devices that were seen since"
     ERASED = "erased", "its user was erased"
+    BY_HAND = "by_hand", "a person retired it"
 
 
 class ErasureState(TextChoices):
@@ -155,6 +156,26 @@ class PauseReason(TextChoices):
     )
     DRY_RUN = "dry_run", "test messages to many tokens fail: the app's push credentials there are wrong or expired"
     BY_HAND = "by_hand", "a person paused it, and it rests until a person resumes it"
+
+
+class BulkKind(TextChoices):
+    """What people have done to many rows at once."""
+
+    RETRY = "retry", "try again"
+    CHECK = "check", "check now"
+    RETIRE = "retire", "retire and clean up"
+    MAP_AGAIN = "map_again", "map again"
+    IMPORT = "import", "import devices"
+
+
+class BulkState(TextChoices):
+    """How far such work is."""
+
+    WAITING = "waiting", "waits for a worker"
+    RUNNING = "running", "is being done"
+    DONE = "done", "done"
+    STOPPED = "stopped", "stopped by a person; what was done stays"
+    FAILED = "failed", "ended by an error; what was done stays"
 
 
 class HistoryKind(IntegerChoices):

@@ -20,6 +20,7 @@ from registry.services.valkey import valkey
 from registry.states import ErasureState, Step
 from sync.outbox import next_due
 from sync.steps import (
+    bulk,
     census,
     changes,
     check,
@@ -169,6 +170,7 @@ STEPS: dict[str, Callable[[], int]] = {
     "erase": erase.run_batch,
     "signing_keys": signing_keys.run_batch,
     "hygiene": hygiene.run_batch,
+    "bulk": bulk.run_batch,
     "census": census.run_batch,
 }
 FOLLOWERS: dict[str, tuple[str, ...]] = {
@@ -185,6 +187,7 @@ FOLLOWERS: dict[str, tuple[str, ...]] = {
     "erase": (),
     "signing_keys": (),
     "hygiene": ("plan",),
+    "bulk": (),
     "census": (),
 }
 DUE: dict[str, Callable[[], Any]] = {
@@ -199,6 +202,7 @@ DUE: dict[str, Callable[[], Any]] = {
     "relay": lambda: next_due(InteractionEvent.objects.all()),
     "replace": replace.next_due,
     "hygiene": lambda: None,
+    "bulk": bulk.next_due,
     "census": lambda: None,
     "signing_keys": signing_keys.next_due,
     "erase": lambda: next_due(Erasure.objects.filter(state=ErasureState.WAITING)),

@@ -41,6 +41,7 @@ SIDEBAR: tuple[tuple[str, tuple[Page, ...]], ...] = (
             _table("Devices", "smartphone", "registry.device"),
             _table("Dataverse mappings", "link", "registry.dataversemapping"),
             _table("Erasures", "person_remove", "registry.erasure"),
+            _table("Bulk actions", "checklist", "registry.bulkjob"),
         ),
     ),
     (

@@ -146,6 +146,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.contrib.humanize",
     "auditlog",
     "allauth",
     "allauth.account",

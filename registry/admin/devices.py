@@ -1,22 +1,25 @@
 """Phones, their users, and which Dataverse records these are."""
 
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
 from registry import models
-from registry.admin.base import token_end
-from registry.admin.lists import ListingAdmin
+from registry.admin.base import page_action, token_end
+from registry.admin.bulk import BulkAdmin
 from registry.admin.tokens import ShowsWholeToken
+from registry.services.bulk_jobs import IMPORTS
 
 
 @admin.register(models.MobileUser)
-class MobileUserAdmin(ListingAdmin):
+class MobileUserAdmin(BulkAdmin):
     app_path = "app"
     list_display = ("external_id", "app", "email", "phone", "push_consent", "tracking_consent")
     list_select_related = ("app",)
 
 
 @admin.register(models.DataverseMapping)
-class DataverseMappingAdmin(ListingAdmin):
+class DataverseMappingAdmin(BulkAdmin):
     """Who has no record yet, or several, is on the page of unresolved users."""
 
     app_path = "user__app"
@@ -25,8 +28,16 @@ class DataverseMappingAdmin(ListingAdmin):
 
 
 @admin.register(models.Device)
-class DeviceAdmin(ShowsWholeToken, ListingAdmin):
+class DeviceAdmin(ShowsWholeToken, BulkAdmin):
     app_path = "app"
     list_display = ("installation_id", "app", "platform", token_end, "user", "last_seen", "shared_since", "retired_at")
     list_select_related = ("app", "user")
     exclude = ("token",)
+    actions_list = ("import_devices",)
+
+    def has_import_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(IMPORTS)
+
+    @page_action(description="Import", permissions=["import"], icon="upload")
+    def import_devices(self, request: HttpRequest) -> HttpResponse:
+        return redirect("import_devices")

@@ -4,12 +4,13 @@ from django.contrib import admin
 
 from registry import models
 from registry.admin.base import token_end
+from registry.admin.bulk import BulkAdmin
 from registry.admin.lists import ListingAdmin
 from registry.admin.tokens import ShowsWholeToken
 
 
 @admin.register(models.Registration)
-class RegistrationAdmin(ShowsWholeToken, ListingAdmin):
+class RegistrationAdmin(ShowsWholeToken, BulkAdmin):
     app_path = "app"
     list_display = ("dataverse_id", "app", token_end, "desired", "state", "reason", "due_at")
     list_select_related = ("app",)

@@ -3,8 +3,10 @@
 from django.contrib import admin
 from django.urls import path
 
+from registry.admin.bulk import import_page
 from registry.admin.explain import explain
 
 urlpatterns = [
     path("explain/", admin.site.admin_view(explain), name="explain"),
+    path("import/", admin.site.admin_view(import_page), name="import_devices"),
 ]

@@ -2,6 +2,7 @@
 
 from registry.models.access import AppScope
 from registry.models.apps import ApiKey, DataverseEnvironment, MobileApp, Pause, ReplacedConnection, TokenIssuer
+from registry.models.bulk import BulkError, BulkJob, BulkPart
 from registry.models.devices import Device, MobileUser
 from registry.models.erasures import Erasure
 from registry.models.events import EventMark, InteractionEvent
@@ -12,6 +13,9 @@ __all__ = [
     "AT_REST",
     "ApiKey",
     "AppScope",
+    "BulkError",
+    "BulkJob",
+    "BulkPart",
     "ChangeFeed",
     "DataverseEnvironment",
     "DataverseMapping",

@@ -47,17 +47,22 @@ def fingerprint(path: Path) -> str:
 
 def read_rows(path: Path, offset: int = 0, line: int = 1) -> Iterator[Row]:
     """The rows from `offset` on, which is where a row begins, on `line`. Raises InvalidInput for a useless heading."""
-    if path.suffix.lower() not in (".csv", ".jsonl"):
-        raise InvalidInput("file", "must be a .csv or a .jsonl file.")
     with path.open("rb") as file:
-        if path.suffix.lower() == ".jsonl":
-            yield from _json_rows(_Lines(file, offset, line))
-            return
-        lines = _Lines(file, 0, 1)
-        columns = _columns(next(csv.reader(lines), []))
-        if offset:
-            lines = _Lines(file, offset, line)
-        yield from _csv_rows(lines, columns)
+        yield from rows_of(file, path.suffix, offset, line)
+
+
+def rows_of(file: BinaryIO, suffix: str, offset: int = 0, line: int = 1) -> Iterator[Row]:
+    """The same, of an open file whose name ends so."""
+    if suffix.lower() not in (".csv", ".jsonl"):
+        raise InvalidInput("file", "must be a .csv or a .jsonl file.")
+    if suffix.lower() == ".jsonl":
+        yield from _json_rows(_Lines(file, offset, line))
+        return
+    lines = _Lines(file, 0, 1)
+    columns = _columns(next(csv.reader(lines), []))
+    if offset:
+        lines = _Lines(file, offset, line)
+    yield from _csv_rows(lines, columns)
 
 
 class _Lines:

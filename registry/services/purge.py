@@ -13,7 +13,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from registry.models import Device, Erasure, EventMark, InteractionEvent, Registration, ReplacedConnection
+from registry.models import BulkJob, Device, Erasure, EventMark, InteractionEvent, Registration, ReplacedConnection
 from registry.services.locking import in_transaction
 from registry.states import RegistrationState
 
@@ -29,6 +29,7 @@ def purge() -> int:
         devices(now - settings.TOKENHUB_PURGE_DEVICES),
         receipts(now - settings.TOKENHUB_PURGE_RECEIPTS),
         connections(now - settings.TOKENHUB_PURGE_REGISTRATIONS),
+        bulk_jobs(now - settings.TOKENHUB_HISTORY),
     )
     return sum(_delete_batch(rows) for rows in over)
 
@@ -78,6 +79,11 @@ def connections(before: datetime) -> QuerySet[ReplacedConnection]:
     """Replaced, over before that time, and with nothing under them any more."""
     needed = [Exists(rows.objects.filter(app=OuterRef("pk"))) for rows in (Registration, InteractionEvent)]
     return ReplacedConnection.objects.filter(~needed[0], ~needed[1], over_at__lt=before).order_by("over_at")
+
+
+def bulk_jobs(before: datetime) -> QuerySet[BulkJob]:
+    """Over before that time, with their errors."""
+    return BulkJob.objects.filter(finished_at__lt=before).order_by("finished_at")
 
 
 def _delete_batch(rows: QuerySet[Any]) -> int:

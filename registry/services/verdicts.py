@@ -67,6 +67,7 @@ def verdict(facts: Facts) -> Verdict:
 
 _RETIRED = {
     RetiredReason.DELETED: ("The app, or its server, deleted this device.", "It lives again when its app is opened."),
+    RetiredReason.BY_HAND: ("A person retired this device in the admin.", "It lives again when its app is opened."),
     RetiredReason.TOKEN_MOVED: (
         "Another installation posted the same push token later, and has it now.",
         "Look at the newer installation; this one lives again when it posts a token of its own.",

@@ -12,6 +12,7 @@
     replace   devices of an app whose connection was replaced → planned anew, in batches
     erase     erasures whose cleanups are accepted → deleted
     hygiene   what was not seen for too long, or is over for long → retired, deleted
+    bulk      what people have done to many rows at once → the rows marked, a file's devices imported
     census    registrations and devices → counted, for /metrics
 
 A step claims, commits, calls, settles; it returns what other steps can do something now.
