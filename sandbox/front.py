@@ -11,10 +11,11 @@ from starlette.responses import Response
 from sandbox.faults import MALFORMED_BODY, Action
 from sandbox.journal import Call
 from sandbox.memory import Memory
-from sandbox.wire import Answer, Handler, Incoming, RefusedError
+from sandbox.wire import Answer, Incoming, RefusedError
 
 type Endpoint = Callable[[Request], Awaitable[Response]]
 type Prepare = Callable[[Incoming], None]
+type Handler = Callable[[Memory, Incoming], Answer]
 
 
 class Dropped(Response):

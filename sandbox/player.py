@@ -2,12 +2,19 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from sandbox.faults import Faults
 from sandbox.script import Step
+from sandbox.settings import Settings
 
-if TYPE_CHECKING:
-    from sandbox.memory import Memory
+
+class Stage(Protocol):
+    """What of the sandbox's memory a script works on."""
+
+    settings: Settings
+    faults: Faults
+    token_generation: int
 
 
 class Player:
@@ -21,7 +28,7 @@ class Player:
         self._before: dict[str, Any] = {}
         self._played: Counter[str] = Counter()
 
-    def start(self, memory: "Memory", steps: Sequence[Step], now: float) -> None:
+    def start(self, memory: Stage, steps: Sequence[Step], now: float) -> None:
         """Play these steps from now on; a script that was being played ends. ValueError where a setting is bad."""
         for step in steps:
             memory.settings.changed(step.settings)
@@ -31,7 +38,7 @@ class Player:
         self._began, self._played = now, Counter()
         self._waiting = sorted(steps, key=lambda step: step.at)
 
-    def play(self, memory: "Memory", now: float) -> None:
+    def play(self, memory: Stage, now: float) -> None:
         """Do what is due."""
         at = now - self._began
         over = [entry for entry in self._in_force if _ends(entry[0]) <= at]
@@ -45,7 +52,7 @@ class Player:
             self._begin(memory, step)
         self._change_settings(memory)
 
-    def stop(self, memory: "Memory") -> None:
+    def stop(self, memory: Stage) -> None:
         """Nothing of the script stays in force."""
         for entry in list(self._in_force):
             self._end(memory, *entry)
@@ -56,7 +63,7 @@ class Player:
         """How far it is."""
         return {"played": dict(self._played), "in_force": len(self._in_force), "waiting": len(self._waiting)}
 
-    def _begin(self, memory: "Memory", step: Step) -> None:
+    def _begin(self, memory: Stage, step: Step) -> None:
         self._played[step.fault] += 1
         name = None
         if step.kind is not None:
@@ -65,12 +72,12 @@ class Player:
             memory.token_generation += 1
         self._in_force.append((step, name))
 
-    def _end(self, memory: "Memory", step: Step, name: str | None) -> None:
+    def _end(self, memory: Stage, step: Step, name: str | None) -> None:
         self._in_force.remove((step, name))
         if name is not None:
             memory.faults.remove(name)
 
-    def _change_settings(self, memory: "Memory") -> None:
+    def _change_settings(self, memory: Stage) -> None:
         """The last step in force that names a setting decides; where there is none, what it was before the script."""
         settings = dict(self._before)
         for step, _ in self._in_force:

@@ -1,12 +1,9 @@
 """What goes between the HTTP front and the services: a call that came in, and its answer."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from sandbox.memory import Memory
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -59,6 +56,3 @@ class RefusedError(Exception):
     def __init__(self, answer: Answer) -> None:
         super().__init__(f"refused with {answer.status}")
         self.answer = answer
-
-
-type Handler = Callable[[Memory, Incoming], Answer]
