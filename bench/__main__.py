@@ -6,7 +6,7 @@ import sys
 
 from bench.peers.setup import folder
 
-SUITES = ("launch",)
+SUITES = ("launch", "sync", "scale")
 
 
 def main(chosen: list[str]) -> None:
