@@ -1,4 +1,4 @@
-"""A fleet that tokenhub knows already: users, devices, mappings and registrations, loaded by COPY.
+"""A fleet that tokenhub knows already: users, devices, mappings and registrations.
 
 python -m bench.fleet --devices 100000    # migrates, loads, prints the app's keys as JSON
 """
@@ -7,20 +7,20 @@ import argparse
 import hashlib
 import json
 import os
+import sys
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
 
-NAMESPACE = uuid.UUID("5b2f5a1e-63b9-4a0e-9f3a-3f1f0a3f7c11")
 ISSUER = {"iss": "https://login.example", "aud": "shop"}
 
 
 def installation(number: int) -> str:
     """The installation id of the fleet's phone of that number, counted from 1."""
-    return str(uuid.uuid5(NAMESPACE, f"installation {number}"))
+    return str(uuid.UUID(hashlib.md5(f"installation {number}".encode()).hexdigest()))  # noqa: S324 PostgreSQL has it, too
 
 
 def token(number: int, generation: int = 0) -> str:
@@ -45,101 +45,126 @@ def launch(number: int, *, generation: int = 0, **more: Any) -> dict[str, Any]:
     }
 
 
+# The same tokens and ids as above, made by PostgreSQL.
+_TOKENS = """
+CREATE TEMPORARY TABLE numbers AS
+SELECT n AS number, app_id, issued_at, md5('contact ' || n)::uuid AS dataverse_id,
+    'f' || left(digest, 21) || ':APA91b' || left(digest || digest, 134) AS token
+FROM (SELECT n, {app_id} AS app_id, {issued_at} AS issued_at, encode(sha512((n || '.0')::bytea), 'hex') AS digest
+      FROM generate_series({first}, {last}) AS n) AS made
+"""
+_TABLES = {
+    "mobileuser": {
+        "id": "number",
+        "app_id": "app_id",
+        "external_id": "'user-' || number",
+        "email": "'user-' || number || '@example.com'",
+        "phone": "''",
+        "push_consent": "true",
+        "tracking_consent": "true",
+    },
+    "device": {
+        "id": "number",
+        "app_id": "app_id",
+        "user_id": "number",
+        "installation_id": "md5('installation ' || number)::uuid::text",
+        "platform": "'android'",
+        "token": "token",
+        "token_hash": "sha256(token::bytea)",
+        "app_version": "'4.2.0'",
+        "os_version": "'16'",
+        "model": "'Pixel 9'",
+        "locale": "'de-DE'",
+        "time_zone": "'Europe/Berlin'",
+        "retired_reason": "''",
+        "user_tokens_from": "issued_at",
+        "revision": "1",
+        "planned_revision": "1",
+    },
+    "dataversemapping": {
+        "user_id": "number",
+        "state": "'mapped'",
+        '"table"': "'contact'",
+        "dataverse_id": "dataverse_id",
+        "matched_by": "'email'",
+        "candidates": "'[]'",
+        "detail": "''",
+        "attempts": "0",
+        "claim_no": "1",
+        "checked_at": "now()",
+    },
+    "registration": {
+        "app_id": "app_id",
+        "device_id": "number",
+        '"table"': "'contact'",
+        "dataverse_id": "dataverse_id",
+        "platform": "'android'",
+        "token": "token",
+        "token_hash": "sha256(token::bytea)",
+        "desired": "true",
+        "state": "'registered'",
+        "reason": "''",
+        "detail": "''",
+        "attempts": "0",
+        "rounds": "0",
+        "registered_at": "now()",
+        "decided_at": "now()",
+        "maybe_held": "true",
+        "sent_platform": "'android'",
+        "recheck": "false",
+        "in_flight": "false",
+        "claim_no": "2",
+    },
+}
+CHUNK = 1_000_000
+# What is not there while a table is filled, and is made when it is full.
+_INDEXES = """
+SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
+WHERE indrelid = ANY(%s::regclass[])
+    AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
+"""
+# Of a table that others refer to the primary key has to stay.
+_CONSTRAINTS = """
+SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE contype IN ('f', 'u') AND conrelid = ANY(%s::regclass[]) ORDER BY contype DESC
+"""
+
+
 def load(database_url: str, app_id: int, devices: int, issued_at: int) -> None:
-    """COPY the fleet into the tables of an app without devices. User tokens of `issued_at` repeat what is known."""
+    """Make the fleet in the tables of an app without devices. User tokens of `issued_at` repeat what is known.
+
+    By the server itself; indexes and constraints are made when all is there, and there is no history.
+    """
     with psycopg.connect(database_url, autocommit=True) as connection:
-        _copy(connection, "mobileuser", _users(app_id, devices))
-        _copy(connection, "device", _devices(app_id, devices, issued_at))
-        _copy(connection, "dataversemapping", _mappings(devices))
-        _copy(connection, "registration", _registrations(app_id, devices))
-        for table in ("mobileuser", "device"):
-            connection.execute(f"SELECT setval('registry_{table}_id_seq', {devices})".encode())
-        connection.execute("VACUUM ANALYZE")
+        _execute(connection, ["SET maintenance_work_mem = '1GB'", "SET synchronous_commit = off"])
+        tables = [f"registry_{table}" for table in _TABLES]
+        indexes = connection.execute(_INDEXES, [tables]).fetchall()
+        constraints = connection.execute(_CONSTRAINTS, [tables]).fetchall()
+        statements = [f"DROP INDEX {name}" for name, _ in indexes]
+        statements += [f"ALTER TABLE {table} DROP CONSTRAINT {name}" for table, name, _ in constraints]
+        statements += [f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in tables]
+        _execute(connection, statements)
+        for first in range(1, devices + 1, CHUNK):
+            last = min(first + CHUNK - 1, devices)
+            connection.execute("DROP TABLE IF EXISTS numbers")
+            given = {"app_id": app_id, "issued_at": issued_at, "first": first, "last": last}
+            connection.execute(_TOKENS.format(**given).encode())
+            for table, columns in _TABLES.items():
+                names, values = ", ".join(columns), ", ".join(columns.values())
+                _execute(connection, [f"INSERT INTO registry_{table} ({names}) SELECT {values} FROM numbers"])  # noqa: S608
+            sys.stderr.write(f"{last:,} devices\n")
+        statements = [definition for _, definition in indexes]
+        statements += [
+            f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}" for table, name, definition in constraints
+        ]
+        statements += [f"ALTER TABLE {table} ENABLE TRIGGER USER" for table in tables]
+        statements += [f"SELECT setval('registry_{table}_id_seq', {devices})" for table in ("mobileuser", "device")]
+        _execute(connection, [*statements, "VACUUM ANALYZE"])
 
 
-def _copy(connection: "psycopg.Connection[Any]", table: str, rows: Iterable[dict[str, Any]]) -> None:
-    iterator = iter(rows)
-    first = next(iterator)
-    columns = ", ".join(f'"{name}"' for name in first)
-    with connection.cursor().copy(f"COPY registry_{table} ({columns}) FROM STDIN".encode()) as copy:
-        copy.write_row(list(first.values()))
-        for row in iterator:
-            copy.write_row(list(row.values()))
-
-
-def _users(app_id: int, count: int) -> Iterator[dict[str, Any]]:
-    for number in range(1, count + 1):
-        yield {
-            "id": number,
-            "app_id": app_id,
-            "external_id": f"user-{number}",
-            "email": f"user-{number}@example.com",
-            "phone": "",
-            "push_consent": True,
-            "tracking_consent": True,
-        }
-
-
-def _devices(app_id: int, count: int, issued_at: int) -> Iterator[dict[str, Any]]:
-    for number in range(1, count + 1):
-        posted = launch(number)
-        yield {
-            "id": number,
-            "app_id": app_id,
-            "user_id": number,
-            "installation_id": posted["installation_id"],
-            "platform": posted["platform"],
-            "token": posted["token"],
-            "token_hash": hashlib.sha256(posted["token"].encode()).digest(),
-            **{name: posted[name] for name in ("app_version", "os_version", "model", "locale", "time_zone")},
-            "retired_reason": "",
-            "user_tokens_from": issued_at,
-            "revision": 1,
-            "planned_revision": 1,
-        }
-
-
-def _mappings(count: int) -> Iterator[dict[str, Any]]:
-    for number in range(1, count + 1):
-        yield {
-            "user_id": number,
-            "state": "mapped",
-            "table": "contact",
-            "dataverse_id": uuid.uuid5(NAMESPACE, f"contact {number}"),
-            "matched_by": "email",
-            "candidates": "[]",
-            "detail": "",
-            "attempts": 0,
-            "claim_no": 1,
-        }
-
-
-def _registrations(app_id: int, count: int) -> Iterator[dict[str, Any]]:
-    for number in range(1, count + 1):
-        push_token = token(number)
-        yield {
-            "app_id": app_id,
-            "device_id": number,
-            "table": "contact",
-            "dataverse_id": uuid.uuid5(NAMESPACE, f"contact {number}"),
-            "platform": "android",
-            "token": push_token,
-            "token_hash": hashlib.sha256(push_token.encode()).digest(),
-            "desired": True,
-            "state": "registered",
-            "reason": "",
-            "detail": "",
-            "attempts": 0,
-            "rounds": 0,
-            "registered_at": "now",
-            "decided_at": "now",
-            "maybe_held": True,
-            "sent_platform": "android",
-            "recheck": False,
-            "due_at": None,
-            "in_flight": False,
-            "claim_no": 2,
-        }
+def _execute(connection: "psycopg.Connection[Any]", statements: Iterable[str]) -> None:
+    for statement in statements:
+        connection.execute(statement.encode())
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ The server under test has core 0 for itself. PostgreSQL, Valkey and the load hav
 core 1 where there are two.
 """
 
+import json
 import os
 import secrets
 import shutil
@@ -54,11 +55,12 @@ def pinned(argv: Sequence[str], cores: str) -> list[str]:
 
 
 @contextmanager
-def stores() -> Iterator[Stores]:
-    """Run both; whatever they kept is deleted in the end."""
-    folder = Path(tempfile.mkdtemp(prefix="tokenhub-bench-"))
-    postgres = Postgres(folder / "postgres", ports.choose(), secrets.token_urlsafe())
-    valkey = Valkey(folder / "valkey", ports.choose(), secrets.token_urlsafe())
+def stores(kept: Path | None = None) -> Iterator[Stores]:
+    """Run both; what they held is deleted in the end, or stays in `kept` for the next time."""
+    folder = kept or Path(tempfile.mkdtemp(prefix="tokenhub-bench-"))
+    given = _secrets(folder)
+    postgres = Postgres(folder / "postgres", ports.choose(), given["password"])
+    valkey = Valkey(folder / "valkey", ports.choose(), given["password"])
     running: list[tuple[Store, subprocess.Popen[bytes]]] = []
     found: list[Store] = [postgres, valkey]
     try:
@@ -68,20 +70,31 @@ def stores() -> Iterator[Stores]:
                 running.append((store, spawn(pinned(store.argv(), OTHER_CORES), output=log)))
         for store, process in running:
             wait_ready(process, store.ready, name=store.name)
-        yield Stores(folder, _environment(folder, postgres.url, valkey.url))
+        yield Stores(folder, _environment(folder, postgres.url, valkey.url, given))
     finally:
         for store, process in running:
             stop(process, store.stop_signal, timeout=30)
-        shutil.rmtree(folder, ignore_errors=True)
+        if kept is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _environment(folder: Path, database_url: str, redis_url: str) -> dict[str, str]:
+def _secrets(folder: Path) -> dict[str, str]:
+    file = folder / "secrets.json"
+    if not file.exists():
+        folder.mkdir(exist_ok=True, parents=True)
+        made = {"password": secrets.token_urlsafe(), "secret_key": secrets.token_urlsafe(48)}
+        file.write_text(json.dumps({**made, "encryption": new_encryption_key()}))
+    found: dict[str, str] = json.loads(file.read_text())
+    return found
+
+
+def _environment(folder: Path, database_url: str, redis_url: str, given: Mapping[str, str]) -> dict[str, str]:
     return os.environ | {
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         "TOKENHUB_DATA": str(folder),
-        "TOKENHUB_SECRET_KEY": secrets.token_urlsafe(48),
-        "TOKENHUB_ENCRYPTION_KEYS": new_encryption_key(),
+        "TOKENHUB_SECRET_KEY": given["secret_key"],
+        "TOKENHUB_ENCRYPTION_KEYS": given["encryption"],
         "TOKENHUB_ALLOWED_HOSTS": "127.0.0.1",
         "TOKENHUB_HTTPS": "false",
         # Counted and told in headers as ever, and never reached: all of the load has one address and one key.
