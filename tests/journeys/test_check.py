@@ -1,7 +1,9 @@
 """The floor under all marks: what no mark tells of is found and mended all the same."""
 
 from datetime import timedelta
-from uuid import uuid4
+
+import pytest
+from django.db.models import F
 
 from registry.models import DataverseMapping, Device, Registration, RollingCheck
 from registry.services.clock import now
@@ -63,13 +65,29 @@ def test_registrations_that_wait_for_nothing_go_on(world: World) -> None:
     world.work_until(lambda: world.held() == set())
 
 
-def test_every_device_has_its_turn_at_a_pace_that_comes_round_in_a_day(world: World) -> None:
+def test_all_are_looked_at_once_in_a_day() -> None:
     assert check.pace(10_000_000) == timedelta(days=1) / 10_000
     assert check.pace(5) == timedelta(days=1)
+
+
+def test_a_block_is_looked_at_in_its_time_and_not_before(world: World) -> None:
     registered(world)
-    first = Device.objects.get()
-    mended()
-    assert RollingCheck.objects.get().position == 0
-    assert RollingCheck.objects.get().due_at > now() + timedelta(hours=23)
-    Device.objects.filter(pk=first.pk).update(installation_id=str(uuid4()))
-    assert check.run_batch() == 0  # it is not time yet
+    assert mended() == 0
+    # Ids go on from test to test: the pace is what follows from this one.
+    late = now() + check.pace(Device.objects.get().pk) - RollingCheck.objects.get().due_at
+    assert timedelta(0) <= late < timedelta(minutes=1)
+    RollingCheck.objects.update(due_at=now() + timedelta(hours=1))
+    Device.objects.update(user=None)  # no mark: as if it had been lost
+    assert check.run_batch() == 0
+    assert mended() == 1
+
+
+def test_every_device_has_its_turn(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "BLOCK", 1)
+    registered(world)
+    world.server.launch(installation_id="tablet", token="token-2", user={"id": "anna", "email": "anna@example.com"})
+    world.work_until(lambda: world.server.state("tablet") == "registered")
+    Device.objects.update(user=None)
+    assert [mended(), mended(), mended(), mended()] == [1, 1, 0, 0]
+    Device.objects.update(planned_revision=F("revision"))
+    assert mended() == 1  # round again, from the first on

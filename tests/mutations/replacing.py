@@ -15,6 +15,13 @@ TABLE = [
         tests=(f"{_REPLACED}::test_nothing_more_is_registered_under_the_old_connection",),
     ),
     Mutation(
+        "Organisation, mobile app id and endpoint are replaced, never edited",
+        "registry/admin/apps.py",
+        old='readonly_fields = ("org_id", "mobile_app_id", "endpoint")',
+        new="readonly_fields = ()",
+        tests=(f"{_COMMANDS}::test_the_admin_does_not_edit_what_registrations_were_made_under",),
+    ),
+    Mutation(
         "What is in the air keeps its lease where it moves to",
         "registry/services/connections.py",
         old="WHEN NOT desired OR in_flight OR state = 'retiring' THEN due_at",
