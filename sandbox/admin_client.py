@@ -39,6 +39,8 @@ class Call:
     status: int | None
     items: tuple[tuple[str | None, str | None], ...]
     fault: str | None
+    client_request_id: str | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,7 @@ class SandboxAdmin:
         """The calls after a sequence number. Kinds: register, register_batch, status, cleanup, cleanup_batch, event,
         query, changes, who_am_i, token, discovery."""
         rows = self._pages("calls", kind, after)
-        return [Call(*[*row[:6], tuple((user, token) for user, token in row[6]), row[7]]) for row in rows]
+        return [Call(*[*row[:6], tuple((user, token) for user, token in row[6]), *row[7:]]) for row in rows]
 
     def effects(self, kind: str | None = None, after: int = 0) -> list[Effect]:
         """What took effect (kinds: register, cleanup), in order; it shares its sequence with the calls."""

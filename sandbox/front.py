@@ -86,7 +86,18 @@ class Front:
 
     def _note(self, call: Incoming, status: int | None, fault: str | None) -> None:
         self._memory.journal.calls.append(
-            Call(call.seq, call.at, call.kind, call.org_id, call.mobile_app_id, status, call.items, fault)
+            Call(
+                call.seq,
+                call.at,
+                call.kind,
+                call.org_id,
+                call.mobile_app_id,
+                status,
+                call.items,
+                fault,
+                call.headers.get("x-ms-client-request-id"),
+                call.headers.get("traceparent"),
+            )
         )
 
     async def _play(self, action: Action, name: str, call: Incoming, handle: Callable[[], Answer]) -> Response:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 class Call(NamedTuple):
     """One call to Microsoft's side. `status` is None where the connection was dropped before any answer.
 
-    `items` are the pairs of user id and device token that a registration or cleanup named, as sent.
+    `items` are the pairs of user id and device token that a registration or cleanup named, as sent; the last two are
+    the headers by which the caller finds the call again.
     """
 
     seq: int
@@ -25,6 +26,8 @@ class Call(NamedTuple):
     status: int | None
     items: tuple[tuple[str | None, str | None], ...]
     fault: str | None
+    client_request_id: str | None = None
+    traceparent: str | None = None
 
 
 class Effect(NamedTuple):
@@ -107,7 +110,7 @@ class Journal:
 
 
 def _call(row: list[Any]) -> Call:
-    return Call(*[*row[:6], tuple((user, token) for user, token in row[6]), row[7]])
+    return Call(*[*row[:6], tuple((user, token) for user, token in row[6]), *row[7:]])
 
 
 _KINDS: dict[str, Callable[[list[Any]], object]] = {

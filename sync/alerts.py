@@ -14,6 +14,7 @@ from registry.services.pausing import all_open_pauses
 from registry.states import ErasureState, FailureReason, PauseReason, RegistrationState
 from sync.status import oldest_due, subject_of
 
+PLAN = "plan"  # speaks to nobody, so it never rests
 MAP = "map"  # the one step that rests with the Dataverse environment, not with the app
 
 
@@ -94,7 +95,7 @@ def _stalled(pauses: list[Pause], now: datetime) -> Iterator[Alert]:
     environments = {pause.environment_id for pause in pauses}
     for app in MobileApp.objects.defer("api_token").order_by("slug"):
         for step, age in oldest_due(app, now).items():
-            rests = app.dataverse_id in environments if step == MAP else app.pk in apps
+            rests = step != PLAN and (app.dataverse_id in environments if step == MAP else app.pk in apps)
             if age is None or rests or age <= settings.TOKENHUB_STALLED_AFTER.total_seconds():
                 continue
             yield Alert(

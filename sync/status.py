@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Count, F, Min, Q, QuerySet
 
 from registry.models import DataverseMapping, Device, InteractionEvent, MobileApp, Pause, Registration
 from registry.services import clock
 from registry.services.connections import left_under
 from registry.services.pausing import all_open_pauses
 from registry.states import EventState, MappingState, RegistrationState, Step
+
+SOME = 1000
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,19 @@ def _replacement(app: MobileApp) -> Replacement | None:
 def oldest_due(app: MobileApp, now: datetime) -> dict[str, float | None]:
     """How long the oldest of what is due waits, in seconds, by step; None where nothing is due."""
     registrations = Registration.objects.filter(app=app)
-    oldest = {"map": _oldest(DataverseMapping.objects.filter(user__app=app), now)}
+    oldest = {"plan": _oldest_change(app, now), "map": _oldest(DataverseMapping.objects.filter(user__app=app), now)}
     oldest |= {step.value: _oldest(registrations.filter(step=step), now) for step in Step}
     oldest["relay"] = _oldest(InteractionEvent.objects.filter(app=app), now)
     return oldest
+
+
+def _oldest_change(app: MobileApp, now: datetime) -> float | None:
+    """Of the devices that are to be planned, or of the first thousand where many are."""
+    changed = Device.objects.filter(app=app, revision__gt=F("planned_revision")).order_by("pk")
+    times = changed.values_list("changed_at", flat=True)
+    waiting = [*times.filter(planned_revision__gt=0)[:SOME], *times.filter(planned_revision=0)[:SOME]]
+    known = [at for at in waiting if at is not None]
+    return round((now - min(known)).total_seconds(), 1) if known else None
 
 
 def _counts(

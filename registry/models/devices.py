@@ -78,6 +78,9 @@ class Device(models.Model):
     user_tokens_from = models.BigIntegerField(
         default=0, db_default=0, editable=False, help_text="user tokens issued before (seconds since 1970) are stale"
     )
+    # Which post raised the revision last (registry.services.correlation), and when; None: no post did.
+    changed_by = models.UUIDField(null=True, blank=True, editable=False)
+    changed_at = models.DateTimeField(null=True, blank=True, editable=False)
     revision = models.BigIntegerField(default=1, editable=False)
     planned_revision = models.BigIntegerField(default=0, editable=False)
 

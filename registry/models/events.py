@@ -27,6 +27,7 @@ class InteractionEvent(models.Model):
     message_id = models.CharField(max_length=128, blank=True, default="")
     occurred_at = models.DateTimeField()
     received_at = models.DateTimeField(db_default=Now(), editable=False)
+    asked_by = models.UUIDField(null=True, blank=True, editable=False, help_text="The post that reported it")
     state = models.CharField(max_length=12, choices=EventState, default=EventState.READY)
     reason = models.CharField(max_length=64, blank=True, default="")
     relayed_at = models.DateTimeField(null=True, blank=True)

@@ -30,6 +30,7 @@ class DataverseMapping(models.Model):
     )
     candidates = models.JSONField(default=list, blank=True)
     detail = models.TextField(blank=True, default="")
+    asked_by = models.UUIDField(null=True, blank=True, editable=False, help_text="The post that had it looked up last")
     attempts = models.PositiveIntegerField(default=0)
     checked_at = models.DateTimeField(null=True, blank=True)
     due_at = models.DateTimeField(null=True, blank=True)
@@ -109,6 +110,9 @@ class Registration(models.Model):
     # Written by the planner.
     desired = models.BooleanField(default=True)
     desired_changed_at = models.DateTimeField(db_default=Now())
+    # The device's `changed_by` and `changed_at` when that was planned.
+    asked_by = models.UUIDField(null=True, blank=True, editable=False)
+    asked_at = models.DateTimeField(null=True, blank=True, editable=False)
     # A living phone still has this token, and it is not, or not only, this user's any more: cleaned up before all else.
     urgent = models.BooleanField(db_default=False)
 

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 _current: ContextVar[uuid.UUID | None] = ContextVar("correlation_id", default=None)
 # W3C Trace Context: version, trace id, parent id, flags; later versions may append more.
@@ -27,6 +28,13 @@ def begin(traceparent: str = "") -> uuid.UUID:
 def current() -> uuid.UUID | None:
     """The id of what is being handled; None outside of a request."""
     return _current.get()
+
+
+def origin() -> dict[str, Any]:
+    """What is written with a change of a device: which post made it (None where no post did), and when."""
+    from django.db.models.functions import Now  # the log's formatter needs this module before Django is there
+
+    return {"changed_by": current(), "changed_at": Now()}
 
 
 @contextmanager

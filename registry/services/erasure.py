@@ -18,7 +18,7 @@ from django.utils import timezone
 from registry.crypto import sha256
 from registry.models import DataverseMapping, Device, Erasure, InteractionEvent, MobileApp, MobileUser, Registration
 from registry.ports import announce
-from registry.services import history
+from registry.services import correlation, history
 from registry.services.connections import connections_of
 from registry.services.errors import InvalidInput
 from registry.services.locking import in_transaction
@@ -167,6 +167,7 @@ def _make_nameless(device: Device, erasure: Erasure) -> None:
         retired_at=device.retired_at or Now(),
         retired_reason=RetiredReason.ERASED,
         revision=F("revision") + 1,
+        **correlation.origin(),
     )
 
 

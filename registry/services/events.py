@@ -15,6 +15,7 @@ from django.utils import timezone
 from registry.crypto import sha256
 from registry.models import Device, EventMark, InteractionEvent, MobileApp
 from registry.ports import announce
+from registry.services import correlation
 from registry.services.installations import shows_secret
 from registry.services.locking import in_transaction
 from registry.states import EventState, NotRelayedReason
@@ -139,6 +140,7 @@ def _row(app: MobileApp, report: ReportedEvent, device: Device | None) -> Intera
         status=report.status,
         message_id=report.message_id,
         occurred_at=occurred_at,
+        asked_by=correlation.current(),
         state=EventState.NOT_RELAYED if reason else EventState.READY,
         reason=reason or "",
         due_at=None if reason else Now(),

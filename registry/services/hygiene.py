@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from registry.models import Device, MobileApp
 from registry.ports import announce
+from registry.services import correlation
 from registry.services.locking import in_transaction
 from registry.states import Platform, RetiredReason
 
@@ -22,7 +23,7 @@ BATCH = 500
 def retire(which: Q, reason: RetiredReason) -> int:
     """Retire the living devices among these; return how many."""
     return Device.objects.filter(which, retired_at__isnull=True).update(
-        retired_at=Now(), retired_reason=reason, revision=F("revision") + 1
+        retired_at=Now(), retired_reason=reason, revision=F("revision") + 1, **correlation.origin()
     )
 
 

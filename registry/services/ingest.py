@@ -26,7 +26,7 @@ from django.utils import timezone
 from registry.crypto import sha256
 from registry.models import Device, MobileApp, MobileUser, Registration
 from registry.ports import announce
-from registry.services import freshness, installations, shared
+from registry.services import correlation, freshness, installations, shared
 from registry.services.counters import Counter
 from registry.services.hygiene import retire, retire_surplus
 from registry.services.locking import in_transaction, lock
@@ -131,10 +131,19 @@ def _sign_out(found: Device, sequence: int | None) -> Result:
     signed_in = device.user_id is not None
     if signed_in:
         device.user = None
-        device.revision += 1  # the row is locked
+        _mark_changed(device)
         announce(["plan"])
-    device.save(update_fields=["user", "revision", *freshness.FIELDS])
+    device.save(update_fields=["user", *CHANGED, *freshness.FIELDS])
     return Result.UPDATED if signed_in else Result.UNCHANGED
+
+
+CHANGED = ("revision", "changed_by", "changed_at")
+
+
+def _mark_changed(device: Device) -> None:
+    """CI-J has to learn of a change. The row is locked."""
+    device.revision += 1
+    device.changed_by, device.changed_at = correlation.current(), timezone.now()
 
 
 def retire_device(device: Device) -> None:
@@ -250,6 +259,8 @@ def _create(app: MobileApp, launch: Launch, token_hash: bytes, user: MobileUser 
         token=launch.token,
         token_hash=token_hash,
         user=user,
+        changed_by=correlation.current(),
+        changed_at=timezone.now(),
         **launch.info,
         **({"last_seen": launch.seen_at} if launch.seen_at else {}),
     )
@@ -275,9 +286,9 @@ def _update_device(device: Device, launch: Launch, token_hash: bytes, user: Mobi
     for name, value in launch.info.items():
         setattr(device, name, value)
     if before != (device.token, device.platform, device.user_id, device.retired_at):
-        device.revision += 1  # the row is locked
+        _mark_changed(device)
     else:
         _confirm_again(device)
     written = ["platform", "token", "token_hash", "token_changed_at", "user", "retired_at", "retired_reason"]
     others = (*shared.FIELDS, *freshness.FIELDS, *installations.FIELDS)
-    device.save(update_fields=[*written, "last_seen", "revision", *others, *launch.info])
+    device.save(update_fields=[*written, "last_seen", *CHANGED, *others, *launch.info])

@@ -14,6 +14,7 @@ from django.db.models import Count
 from registry.crypto import sha256
 from registry.models import Device, MobileApp
 from registry.ports import announce
+from registry.services import correlation
 from registry.services.hygiene import retire_surplus
 from registry.services.ingest import Launch
 from registry.services.locking import lock
@@ -47,11 +48,11 @@ WHERE app_id = %(app)s AND external_id = ANY(%(names)s) ORDER BY id FOR NO KEY U
 _MAKE_DEVICES = """
 INSERT INTO registry_device (
     app_id, installation_id, platform, token, token_hash, user_id, app_version, os_version, model, locale, time_zone,
-    retired_reason, last_seen, sequence, revision, planned_revision
+    retired_reason, last_seen, sequence, revision, planned_revision, changed_by, changed_at
 )
 SELECT %(app)s, installation_id, platform, token, decode(token_hash, 'hex'), user_id, coalesce(app_version, ''),
     coalesce(os_version, ''), coalesce(model, ''), coalesce(locale, ''), coalesce(time_zone, ''),
-    '', coalesce(last_seen, now()), sequence, 1, 0
+    '', coalesce(last_seen, now()), sequence, 1, 0, %(changed_by)s, now()
 FROM json_to_recordset(%(rows)s) AS told(
     installation_id text, platform text, token text, token_hash text, user_id bigint, app_version text,
     os_version text, model text, locale text, time_zone text, last_seen timestamptz, sequence bigint
@@ -60,9 +61,9 @@ FROM json_to_recordset(%(rows)s) AS told(
 
 _MAKE_MAPPINGS = """
 INSERT INTO registry_dataversemapping (
-    user_id, state, "table", matched_by, candidates, detail, attempts, due_at, claim_no
+    user_id, state, "table", matched_by, candidates, detail, attempts, due_at, claim_no, asked_by
 )
-SELECT unnest(%(users)s::bigint[]), 'pending', '', '', '[]', '', 0, now(), 0
+SELECT unnest(%(users)s::bigint[]), 'pending', '', '', '[]', '', 0, now(), 0, %(asked_by)s
 ON CONFLICT DO NOTHING
 """
 
@@ -87,8 +88,9 @@ def create_new(app: MobileApp, launches: Sequence[Launch]) -> list[bool]:
     # Whoever is told otherwise than we know goes the way of a launch.
     free = [launch for launch in free if launch.user is None or launch.user.external_id in users]
     if free:
-        _run(_MAKE_DEVICES, app=app.pk, rows=json.dumps([_row(launch, users, hashes) for launch in free]))
-        _run(_MAKE_MAPPINGS, users=sorted(users.values()))
+        rows = json.dumps([_row(launch, users, hashes) for launch in free])
+        _run(_MAKE_DEVICES, app=app.pk, rows=rows, changed_by=correlation.current())
+        _run(_MAKE_MAPPINGS, users=sorted(users.values()), asked_by=correlation.current())
         _keep_within_limit(app, free, users)
         announce(["plan", "map"])
     created = {launch.installation_id for launch in free}

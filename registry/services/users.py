@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import F
+from django.db.models import Case, F, When
 from django.db.models.functions import Now
 
 from registry.models import DataverseMapping, Device, MobileApp, MobileUser
 from registry.ports import announce
+from registry.services import correlation
 from registry.services.locking import in_transaction
 from registry.states import BELIEVED, GIVEN, MappingState
 
@@ -77,19 +78,30 @@ def _map(user: MobileUser, dataverse_id: uuid.UUID) -> None:
         mark_devices([user.pk])
 
 
-def mark_devices(users: Sequence[int]) -> None:
-    """Have the devices of these users planned again. The user rows are locked by the caller."""
+def mark_devices(users: Sequence[int], waited: Sequence[int] = ()) -> None:
+    """Have the devices of these users planned again. The user rows are locked by the caller.
+
+    Those of `waited` waited for this since their phones posted: their devices keep that time, and that post.
+    """
     devices = list(
         Device.objects.select_for_update(no_key=True).filter(user__in=users).order_by("pk").values_list("pk", flat=True)
     )
-    Device.objects.filter(pk__in=devices).update(revision=F("revision") + 1)
+    changed = {
+        name: Case(When(user__in=waited, then=F(name)), default=now) if waited else now
+        for name, now in correlation.origin().items()
+    }
+    Device.objects.filter(pk__in=devices).update(revision=F("revision") + 1, **changed)
 
 
 def _ask_for_mapping(user: MobileUser, *, again: bool) -> bool:
     """Make the user's mapping due where it is new or the keys changed. The user row is locked."""
-    mapping, created = DataverseMapping.objects.get_or_create(user=user, defaults={"due_at": Now()})
+    mapping, created = DataverseMapping.objects.get_or_create(
+        user=user, defaults={"due_at": Now(), "asked_by": correlation.current()}
+    )
     again = again and mapping.matched_by not in BELIEVED
     if again and not created:
         # A higher claim_no drops the answer to any question about the old keys that is in the air.
-        DataverseMapping.objects.filter(pk=mapping.pk).update(due_at=Now(), attempts=0, claim_no=F("claim_no") + 1)
+        DataverseMapping.objects.filter(pk=mapping.pk).update(
+            due_at=Now(), attempts=0, claim_no=F("claim_no") + 1, asked_by=correlation.current()
+        )
     return created or again

@@ -16,7 +16,7 @@ from django.db.models import F, Max
 from django.db.models.functions import Now
 
 from registry.models import AT_REST, DataverseMapping, Device, Registration, RollingCheck
-from registry.services import clock
+from registry.services import clock, correlation
 from registry.services.desired import Target, target
 from registry.services.locking import in_transaction
 
@@ -79,7 +79,7 @@ def _mend(devices: Sequence[Device]) -> int:
     planned = [device for device in devices if device.revision == device.planned_revision]
     wrong = [device.pk for device in planned if believed[device.pk] != _wanted(device, mappings)]
     again = Device.objects.filter(pk__in=wrong, revision=F("planned_revision"))
-    return again.update(revision=F("revision") + 1) + len(missing)
+    return again.update(revision=F("revision") + 1, **correlation.origin()) + len(missing)
 
 
 def _wanted(device: Device, mappings: Mapping[int, DataverseMapping]) -> set[Pair]:

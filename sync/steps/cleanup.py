@@ -14,13 +14,22 @@ from django.db.models.functions import Now
 
 from registry.models import MobileApp, Registration
 from registry.services import clock
+from registry.services.counters import WAITS, Histogram
 from registry.services.locking import in_transaction
 from registry.states import RegistrationState, Step
 from sync import connect, pauses, transitions
+from sync.clients.calls import carrying
 from sync.clients.cij import MAX_BATCH, CijClient
 from sync.clients.errors import NotMade, Refused
 from sync.outbox import Change, Lease, claim, settle, write
 from sync.steps.push import attempt, doubt, pair
+
+HANDOVER = Histogram(
+    "tokenhub_handover_seconds",
+    "From the change that takes a token from a user to CI-J's acceptance of the cleanup.",
+    WAITS,
+    ["app"],
+)
 
 logger = logging.getLogger(__name__)
 
@@ -44,15 +53,21 @@ def run_batch(app: MobileApp) -> int:
     if error:
         logger.warning("%s: cleaning up %d registrations: %s", app, len(lease.rows) - len(decided), error)
 
+    waited: dict[int, float] = {}  # by row: what is decided may be decided again, after a deadlock
+
     def decide(row: Registration, now: datetime) -> Change:
         if row.pk not in decided:
             return transitions.try_again(row, failure, now)
         refusal = decided[row.pk]
         if refusal is not None:
             return transitions.cleanup_over(row, f"The cleanup was refused: {refusal}", now)
+        if row.urgent and row.maybe_held and row.asked_at:
+            waited[row.pk] = (now - row.asked_at).total_seconds()
         return transitions.cleanup_accepted(row, now, settings.TOKENHUB_CLEANUP_SETTLING)
 
     settle(lease.rows, decide)
+    for seconds in waited.values():
+        HANDOVER.observe(max(seconds, 0.0), app.slug)
     gate.heed(error)
     return moved + len(lease.rows)
 
@@ -102,7 +117,8 @@ def send(app: MobileApp, client: CijClient, lease: Lease, decided: Decided) -> N
     if not lease.lasts_for_a_call():
         raise NotMade("the lease ended before it was sent")
     try:
-        client.clean_up([pair(row) for row in lease.rows])
+        with carrying(row.asked_by for row in lease.rows):
+            client.clean_up([pair(row) for row in lease.rows])
     except Refused:
         client.check()
         _one_by_one(client, lease, decided)
@@ -118,7 +134,8 @@ def _one_by_one(client: CijClient, lease: Lease, decided: Decided) -> None:
         if not lease.lasts_for_a_call():
             raise NotMade("the lease ended before everything was sent")
         try:
-            client.clean_up_one(pair(row))
+            with carrying([row.asked_by]):
+                client.clean_up_one(pair(row))
         except Refused as refusal:
             if not checked:
                 client.check()

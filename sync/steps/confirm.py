@@ -6,14 +6,20 @@ from datetime import datetime
 from django.conf import settings
 
 from registry.models import MobileApp, Registration
+from registry.services.counters import WAITS, Histogram
 from registry.services.locking import in_transaction
-from registry.states import Step
+from registry.states import RegistrationState, Step
 from sync import connect, pauses, transitions, waves
+from sync.clients.calls import carrying
 from sync.clients.cij import MAX_BATCH, Outcome
 from sync.clients.errors import Denied, NotMade
 from sync.outbox import Change, claim, settle
 from sync.policy import Reason, reason_of
 from sync.steps.push import attempt
+
+REGISTERED = Histogram(
+    "tokenhub_registered_seconds", "From the change that asked for a registration to its confirmation.", WAITS, ["app"]
+)
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +36,8 @@ def run_batch(app: MobileApp) -> int:
     def ask() -> None:
         if not lease.lasts_for_a_call():
             raise NotMade("the lease ended before it was asked for")
-        answers = client.statuses([row.request_id for row in lease.rows if row.request_id])
+        with carrying(row.asked_by for row in lease.rows):
+            answers = client.statuses([row.request_id for row in lease.rows if row.request_id])
         outcomes.update(zip((row.pk for row in lease.rows), answers, strict=True))
 
     # A 400 here means a wrong ApiToken, mobile app id or org: never the registrations' fault.
@@ -40,12 +47,15 @@ def run_batch(app: MobileApp) -> int:
     elif any(reason_of(outcome.reason) is Reason.API_TOKEN for outcome in outcomes.values()):
         error = Denied("ApiTokenNotValid")
     failure = str(error)
+    waited: dict[int, float] = {}  # by row: what is decided may be decided again, after a deadlock
 
     def decide(row: Registration, now: datetime) -> Change:
         outcome = outcomes.get(row.pk)
         if outcome is None:
             return transitions.not_told(row, failure, now, settings.TOKENHUB_HANDOVER_PATIENCE)
-        return transitions.confirmed(row, outcome, now, settings.TOKENHUB_HANDOVER_PATIENCE)
+        change = transitions.confirmed(row, outcome, now, settings.TOKENHUB_HANDOVER_PATIENCE)
+        waited.update(_waited(row, change, now))
+        return change
 
     def note() -> None:
         # What moved to a replaced connection meanwhile says nothing of the present one.
@@ -53,5 +63,13 @@ def run_batch(app: MobileApp) -> int:
 
     # In one: a token that failed and was not counted would not be queued again with its wave.
     in_transaction(note)
+    for seconds in waited.values():
+        REGISTERED.observe(max(seconds, 0.0), app.slug)
     gate.heed(error)
     return len(lease.rows)
+
+
+def _waited(row: Registration, change: Change, now: datetime) -> dict[int, float]:
+    """How long the row waited for this outcome, where it is the first confirmation of what was asked for."""
+    first = change.get("state") == RegistrationState.REGISTERED and row.registered_at is None
+    return {row.pk: (now - row.asked_at).total_seconds()} if first and row.asked_at else {}

@@ -23,6 +23,7 @@ from registry.services.locking import in_transaction
 from registry.services.users import mark_devices
 from registry.states import MappingState, MatchKey
 from sync import connect, pauses
+from sync.clients.calls import carrying
 from sync.clients.dataverse import DataverseClient, by_value
 from sync.clients.errors import NotMade, Refused, RemoteError
 
@@ -64,7 +65,7 @@ def run_batch(app: MobileApp) -> int:
     claimed = gate.claim(lambda limit: _claim(app, limit))
     if claimed is None:
         return 0
-    users = list(MobileUser.objects.filter(pk__in=[mapping.user_id for mapping in claimed]))
+    users = list(MobileUser.objects.filter(pk__in=[mapping.user_id for mapping in claimed]).select_related("mapping"))
     answers, error = look_up(connect.dataverse(app.dataverse), app, users, ends)
     now = clock.now()
     answered = [mapping for mapping in claimed if mapping.pk in answers]
@@ -97,7 +98,8 @@ def look_up(
             return answers, NotMade("the lease ended before everybody was looked up")
         column = tables[table].email_column if key == MatchKey.EMAIL else tables[table].phone_column
         try:
-            found = by_value(client.find(tables[table], column, sorted({_value(user, key) for user in waiting})))
+            with carrying(user.mapping.asked_by for user in waiting):
+                found = by_value(client.find(tables[table], column, sorted({_value(user, key) for user in waiting})))
         except Refused as error:
             refusal = Refused(f"{error} for {column} of {tables[table].entity_set}")
             continue
@@ -147,6 +149,7 @@ def _write(claim_nos: dict[int, int], decide: Callable[[DataverseMapping, Mobile
     locked = MobileUser.objects.select_for_update(no_key=True).filter(pk__in=claim_nos).order_by("pk")
     users = {user.pk: user for user in locked}
     moved: list[int] = []
+    waited: list[int] = []
     changed: list[DataverseMapping] = []
     fields: set[str] = set()
     for mapping in DataverseMapping.objects.select_for_update().filter(pk__in=claim_nos).order_by("pk"):
@@ -160,8 +163,10 @@ def _write(claim_nos: dict[int, int], decide: Callable[[DataverseMapping, Mobile
             setattr(mapping, name, value)
         if before != (mapping.state, mapping.dataverse_id, mapping.table):
             moved.append(mapping.pk)
+            if before[0] != MappingState.MAPPED:
+                waited.append(mapping.pk)
     bulk.update(changed, sorted(fields))
-    mark_devices(moved)
+    mark_devices(moved, waited)
 
 
 def change(mapping: DataverseMapping, user: MobileUser, answer: Answer, now: datetime) -> dict[str, Any]:

@@ -23,7 +23,7 @@ BATCH = 500
 # was sent without an answer is left alone for as long as a hand-over waits for an undecided registration.
 _UNDESIRE = """
 UPDATE registry_registration r
-SET desired = false, desired_changed_at = now(),
+SET desired = false, desired_changed_at = now(), asked_by = touched.asked_by, asked_at = touched.asked_at,
     -- A living phone has the token, and no longer for this user alone; an erasure is as urgent.
     urgent = EXISTS (
         SELECT FROM registry_device d
@@ -36,11 +36,13 @@ SET desired = false, desired_changed_at = now(),
                       THEN greatest(now(), r.sent_at + %(patience)s)
                   ELSE now() END
 FROM (
-    SELECT id FROM registry_registration WHERE desired AND device_id = ANY(%(devices)s)
+    SELECT o.id, d.changed_by AS asked_by, d.changed_at AS asked_at FROM registry_registration o
+    JOIN registry_device d ON d.id = o.device_id
+    WHERE o.desired AND o.device_id = ANY(%(devices)s)
     UNION
-    SELECT o.id FROM registry_registration o
-    JOIN unnest(%(apps)s::bigint[], %(hashes)s::bytea[]) AS w(app_id, token_hash)
-        ON o.app_id = w.app_id AND o.token_hash = w.token_hash
+    SELECT o.id, w.asked_by, w.asked_at FROM registry_registration o
+    JOIN unnest(%(apps)s::bigint[], %(hashes)s::bytea[], %(asked_by)s::uuid[], %(asked_at)s::timestamptz[])
+        AS w(app_id, token_hash, asked_by, asked_at) ON o.app_id = w.app_id AND o.token_hash = w.token_hash
     WHERE o.desired
 ) AS touched
 -- Said again of the row itself: after waiting for another planner only this is looked at anew.
@@ -56,13 +58,14 @@ WHERE r.id = touched.id AND r.desired AND (
 """
 # Somebody waits for a token that is to be cleaned up for another reason already.
 _HURRY = """
-UPDATE registry_registration r SET urgent = true
-FROM unnest(%(apps)s::bigint[], %(hashes)s::bytea[]) AS w(app_id, token_hash)
+UPDATE registry_registration r SET urgent = true, asked_by = w.asked_by, asked_at = w.asked_at
+FROM unnest(%(apps)s::bigint[], %(hashes)s::bytea[], %(asked_by)s::uuid[], %(asked_at)s::timestamptz[])
+    AS w(app_id, token_hash, asked_by, asked_at)
 WHERE r.app_id = w.app_id AND r.token_hash = w.token_hash AND r.maybe_held AND NOT r.desired AND NOT r.urgent
 """
 # Under a replaced connection everything is being cleaned up; what a phone in other hands has there goes first.
 _HURRY_REPLACED = """
-UPDATE registry_registration r SET urgent = true
+UPDATE registry_registration r SET urgent = true, asked_by = d.changed_by, asked_at = d.changed_at
 FROM registry_device d JOIN registry_mobileapp p ON p.replaced_by_id = d.app_id
 WHERE d.id = ANY(%(devices)s) AND d.retired_at IS NULL
     AND r.app_id = p.id AND r.token_hash = d.token_hash AND r.maybe_held AND NOT r.urgent
@@ -74,16 +77,18 @@ WHERE d.id = ANY(%(devices)s) AND d.retired_at IS NULL
 _DESIRE = """
 INSERT INTO registry_registration AS r
     (app_id, device_id, "table", dataverse_id, platform, token, token_hash, desired, state, due_at,
-     reason, detail, attempts, rounds, maybe_held, recheck, in_flight, claim_no)
+     reason, detail, attempts, rounds, maybe_held, recheck, in_flight, claim_no, asked_by, asked_at)
 SELECT app_id, device_id, "table", dataverse_id, platform, token, token_hash, true, 'ready', now(),
-     '', '', 0, 0, false, false, false, 0
+     '', '', 0, 0, false, false, false, 0, asked_by, asked_at
 FROM unnest(%(apps)s::bigint[], %(targets)s::bigint[], %(tables)s::text[], %(ids)s::uuid[], %(platforms)s::text[],
-            %(tokens)s::text[], %(hashes)s::bytea[])
-    AS w(app_id, device_id, "table", dataverse_id, platform, token, token_hash)
+            %(tokens)s::text[], %(hashes)s::bytea[], %(asked_by)s::uuid[], %(asked_at)s::timestamptz[])
+    AS w(app_id, device_id, "table", dataverse_id, platform, token, token_hash, asked_by, asked_at)
 ON CONFLICT (app_id, dataverse_id, token_hash) DO UPDATE
 SET desired = true, erasure_id = NULL, device_id = excluded.device_id, "table" = excluded."table",
     platform = excluded.platform,
     urgent = r.maybe_held AND r.sent_platform NOT IN ('', excluded.platform),
+    asked_by = CASE WHEN r.desired AND r.platform = excluded.platform THEN r.asked_by ELSE excluded.asked_by END,
+    asked_at = CASE WHEN r.desired AND r.platform = excluded.platform THEN r.asked_at ELSE excluded.asked_at END,
     desired_changed_at = CASE WHEN r.desired THEN r.desired_changed_at ELSE now() END,
     attempts = CASE WHEN r.desired THEN r.attempts ELSE 0 END,
     due_at = CASE WHEN r.in_flight OR r.state IN ('sent', 'retiring') THEN r.due_at
@@ -141,6 +146,8 @@ def _write(devices: Sequence[Device]) -> None:
         "platforms": [device.platform for device, _ in wanted],
         "tokens": [device.token for device, _ in wanted],
         "hashes": [bytes(device.token_hash) for device, _ in wanted],
+        "asked_by": [device.changed_by for device, _ in wanted],
+        "asked_at": [device.changed_at for device, _ in wanted],
     }
     with connection.cursor() as cursor:
         cursor.execute(_UNDESIRE, parameters)

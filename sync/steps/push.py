@@ -17,6 +17,7 @@ from registry.models import MobileApp, Registration
 from registry.states import Step
 from sync import connect, pauses, transitions, waves
 from sync.clients.callbacks import Callback
+from sync.clients.calls import carrying
 from sync.clients.cij import MAX_BATCH, CijClient, Pair
 from sync.clients.errors import NotMade, Refused, RemoteError
 from sync.outbox import Change, Lease, claim, settle
@@ -103,7 +104,8 @@ def _send(
     if not lease.lasts_for_a_call():
         raise NotMade("the lease ended before everything was sent")
     try:
-        request_ids = client.register([pair(row) for row in rows], callback)
+        with carrying(row.asked_by for row in rows):
+            request_ids = client.register([pair(row) for row in rows], callback)
     except Refused as refusal:
         if len(rows) == len(lease.rows):
             client.check()

@@ -13,6 +13,7 @@ from registry.models import InteractionEvent, MobileApp
 from registry.services import clock
 from registry.states import EventState
 from sync import connect, pauses
+from sync.clients.calls import carrying
 from sync.clients.cij import Connection, report_opened
 from sync.clients.errors import Denied, NotMade, Refused, RemoteError, Throttled, Unavailable
 from sync.policy import backoff
@@ -73,7 +74,8 @@ async def _send_all(
             if time.monotonic() > ends or event.tracking_id is None:
                 return NotMade("not sent in time")
             try:
-                await report_opened(connect.http(), connection, event.tracking_id, event.token)
+                with carrying([event.asked_by]):
+                    await report_opened(connect.http(), connection, event.tracking_id, event.token)
             except RemoteError as error:
                 if isinstance(error, (Throttled, Denied)):
                     blocked.append(error)

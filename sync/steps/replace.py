@@ -10,7 +10,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from registry.models import Device, ReplacedConnection
-from registry.services import clock
+from registry.services import clock, correlation
 from registry.services.connections import is_empty
 from registry.services.locking import in_transaction
 
@@ -41,7 +41,7 @@ def _mark(old: ReplacedConnection) -> int:
     # Without a user, or retired, a device desires nothing. Whoever changes one of these now marks it as well.
     to_mark = devices.filter(pk__gt=old.marked_to, user__isnull=False, retired_at__isnull=True).order_by("pk")
     batch = list(to_mark.select_for_update(no_key=True).values_list("pk", flat=True)[:BATCH])
-    Device.objects.filter(pk__in=batch).update(revision=F("revision") + 1)
+    Device.objects.filter(pk__in=batch).update(revision=F("revision") + 1, **correlation.origin())
     # Where two workers are at it a device is marked twice, which does no harm.
     ours = ReplacedConnection.objects.filter(pk=old.pk, marked_to=old.marked_to)
     ours.update(marked_to=batch[-1] if len(batch) == BATCH else None)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.utils import timezone
@@ -64,7 +65,7 @@ def everything() -> list[dict[str, Any]]:
     """Every column of what there is, but for ids and times, of which it is told whether they are there."""
     return [
         {
-            name: value is not None if isinstance(value, datetime) or name in ("id", "user_id") else value
+            name: value is not None if isinstance(value, datetime | UUID) or name in ("id", "user_id") else value
             for name, value in found.items()
         }
         for model in (Device, MobileUser, DataverseMapping)

@@ -1,0 +1,123 @@
+"""One id runs from a phone's post to the call to Microsoft, through the tables in which batches mix many posts."""
+
+import logging
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from registry.models import Device, Registration
+from registry.services import counters
+from registry.services.correlation import begin
+from sandbox.admin_client import Call
+from tests.sandbox_process import World
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+ANNA = {"id": "anna", "email": "anna@contoso.example"}
+BERT = {"id": "bert", "email": "bert@contoso.example"}
+
+
+def post(world: World, trace: str, **fields: Any) -> Any:
+    world.server.trace(trace)
+    answer = world.server.launch(**fields)
+    assert answer["X-Request-ID"] == trace
+    return answer
+
+
+def last(world: World, *kinds: str) -> Call:
+    return [call for call in world.microsoft.calls() if call.kind in kinds][-1]
+
+
+def carried(caplog: pytest.LogCaptureFixture, name: str) -> list[list[str]]:
+    lines = [record.msg for record in caplog.records if record.name == "sync.calls" and isinstance(record.msg, dict)]
+    return [line["carries"] for line in lines if line["call"] == name]
+
+
+@pytest.fixture(autouse=True)
+def told(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    with caplog.at_level(logging.INFO):
+        yield
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+        "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+        "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "anna@contoso.example\nforged line",
+    ],
+)
+def test_what_is_no_traceparent_gets_an_id_of_our_own(text: str) -> None:
+    first, second = begin(text), begin(text)
+    assert first != second
+    assert first.hex not in text
+
+
+def test_the_post_s_id_is_on_every_call_that_it_leads_to(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.contact(emailaddress1=ANNA["email"])
+    post(world, TRACE, user=ANNA)
+    world.work_until(lambda: world.server.state() == "registered")
+    for kinds, name in ((("query",), "look_up"), (("register_batch",), "register"), (("status",), "status")):
+        call = last(world, *kinds)
+        assert call.traceparent is not None
+        assert call.traceparent.split("-")[1] == TRACE, kinds
+        assert uuid.UUID(call.client_request_id or "").hex[:16] == call.traceparent.split("-")[2]
+        assert [TRACE] in carried(caplog, name)
+
+
+def test_a_change_of_hands_is_cleaned_up_for_the_post_that_brought_it(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    for user in (ANNA, BERT):
+        world.contact(emailaddress1=user["email"])
+    post(world, TRACE, user=ANNA)
+    world.work_until(lambda: world.server.state() == "registered")
+    counters._pending.clear()
+    second = uuid.uuid4().hex
+    post(world, second, user=BERT)
+    world.work_until(lambda: world.server.state() == "registered")
+    assert {carries for (carries,) in carried(caplog, "cleanup_one")} == {second}
+    assert carried(caplog, "register")[-1] == [second]
+    for name in ("tokenhub_handover_seconds", "tokenhub_registered_seconds"):
+        observed = {key: n for key, n in counters._pending.items() if key[0] == name and key[1] != "sum"}
+        assert sum(observed.values()) == 1, name
+
+
+def test_a_batch_tells_all_the_posts_that_it_mixes_and_is_a_trace_of_its_own(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    traces = {uuid.uuid4().hex for _ in range(3)}
+    for number, trace in enumerate(sorted(traces)):
+        user = {"id": f"user-{number}", "email": f"user-{number}@contoso.example"}
+        world.contact(emailaddress1=user["email"])
+        post(world, trace, installation_id=f"phone-{number}", token=f"token-{number}", user=user)
+    world.work_until(lambda: len(world.held()) == 3)
+    assert set(carried(caplog, "register")[0]) == traces
+    sent = last(world, "register_batch").traceparent
+    assert sent is not None
+    assert sent.split("-")[1] not in traces
+
+
+def test_an_event_is_relayed_for_the_post_that_reported_it(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.contact(emailaddress1=ANNA["email"])
+    post(world, TRACE, user=ANNA)
+    world.work_until(lambda: world.server.state() == "registered")
+    second = uuid.uuid4().hex
+    world.server.trace(second)
+    event = {"installation_id": "phone-1", "tracking_id": str(uuid.uuid4()), "status": "opened"}
+    assert world.server.post("events", event).status_code == 202
+    world.work_until(lambda: carried(caplog, "event"))
+    assert carried(caplog, "event") == [[second]]
+
+
+def test_a_launch_that_changes_nothing_leaves_the_id_of_the_change(world: World) -> None:
+    world.contact(emailaddress1=ANNA["email"])
+    post(world, TRACE, user=ANNA)
+    world.work_until(lambda: world.server.state() == "registered")
+    post(world, uuid.uuid4().hex, user=ANNA)
+    assert Device.objects.get().changed_by == uuid.UUID(TRACE)
+    assert Registration.objects.get().asked_by == uuid.UUID(TRACE)
