@@ -289,8 +289,7 @@ LOGGING = {
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
-        "kombu": {"level": "WARNING"},
-        "amqp": {"level": "WARNING"},
+        **{name: {"level": "INFO"} for name in ("celery.utils.functional", "celery.pool", "kombu", "redis")},
     },
 }
 

@@ -42,6 +42,7 @@ _SETTINGS = {
     "log_timezone": "UTC",
     "log_checkpoints": "off",
     "log_line_prefix": "%m ",
+    "log_error_verbosity": "terse",  # the details of an error quote rows: tokens, addresses
 }
 
 # For tests: nothing survives a crash of the machine, and nobody minds.
