@@ -198,3 +198,18 @@ class HistoryKind(IntegerChoices):
     NO_OUTCOME = 43, "no outcome came"
     CLEANED_UP = 44, "cleaned up"
     PAUSE_ENDED = 60, "pause ended"
+
+
+class AlertEvent(TextChoices):
+    """What people are told of an alert."""
+
+    RAISED = "raised", "it was raised"
+    REMINDER = "reminder", "it is still open"
+    OVER = "over", "it is over"
+
+
+class AlertChannel(TextChoices):
+    """How they are told."""
+
+    EMAIL = "email", "e-mail"
+    WEBHOOK = "webhook", "webhook"

@@ -14,7 +14,15 @@ import redis
 from celery import shared_task
 from kombu.exceptions import OperationalError as BrokerError
 
-from registry.models import ChangeFeed, DataverseMapping, Erasure, InteractionEvent, MobileApp, Registration
+from registry.models import (
+    AlertMessage,
+    ChangeFeed,
+    DataverseMapping,
+    Erasure,
+    InteractionEvent,
+    MobileApp,
+    Registration,
+)
 from registry.services import clock, correlation, vitals
 from registry.services.valkey import valkey
 from registry.states import ErasureState, Step
@@ -29,6 +37,7 @@ from sync.steps import (
     erase,
     hygiene,
     map,  # noqa: A004 named as the step is
+    notify,
     plan,
     push,
     recheck,
@@ -172,6 +181,7 @@ STEPS: dict[str, Callable[[], int]] = {
     "hygiene": hygiene.run_batch,
     "bulk": bulk.run_batch,
     "census": census.run_batch,
+    "notify": notify.run_batch,
 }
 FOLLOWERS: dict[str, tuple[str, ...]] = {
     "check": ("plan", "map", "cleanup", "push", "confirm"),
@@ -189,6 +199,7 @@ FOLLOWERS: dict[str, tuple[str, ...]] = {
     "hygiene": ("plan",),
     "bulk": (),
     "census": (),
+    "notify": (),
 }
 DUE: dict[str, Callable[[], Any]] = {
     "check": check.next_due,
@@ -204,6 +215,7 @@ DUE: dict[str, Callable[[], Any]] = {
     "hygiene": lambda: None,
     "bulk": bulk.next_due,
     "census": lambda: None,
+    "notify": lambda: next_due(AlertMessage.objects.all()),
     "signing_keys": signing_keys.next_due,
     "erase": lambda: next_due(Erasure.objects.filter(state=ErasureState.WAITING)),
 }

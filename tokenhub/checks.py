@@ -10,6 +10,7 @@ from django.core.checks import Warning as CheckWarning
 from django.db import DatabaseError, connection
 
 from registry.services.apps import identity_warnings
+from sync.clients.webhook import key_of
 
 
 @register()
@@ -68,6 +69,28 @@ def delays(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
         )
     if not settings.TOKENHUB_LOOK_AGAIN:
         yield Error("TOKENHUB_LOOK_AGAIN_SECONDS is empty.", hint="Give at least one delay.", id="tokenhub.E011")
+
+
+@register()
+def alert_channels(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    """A channel that is set by half would tell nobody, and nobody would know."""
+    if settings.TOKENHUB_ALERT_EMAILS and not settings.TOKENHUB_EMAIL_URL:
+        yield Error(
+            "TOKENHUB_ALERT_EMAILS is set, and no mail server is.",
+            hint="Set TOKENHUB_EMAIL_URL, e.g. smtp+tls://user:password@mail.example.com:587",
+            id="tokenhub.E030",
+        )
+    url, secret = settings.TOKENHUB_ALERT_WEBHOOK_URL, settings.TOKENHUB_ALERT_WEBHOOK_SECRET
+    if url and (not url.startswith(("https://", "http://")) or not secret):
+        yield Error(
+            "TOKENHUB_ALERT_WEBHOOK_URL is no http address, or TOKENHUB_ALERT_WEBHOOK_SECRET is not set.",
+            hint="Both are needed: receivers know by the signature that it was tokenhub.",
+            id="tokenhub.E031",
+        )
+    try:
+        key_of(secret)
+    except ValueError as error:
+        yield Error(f"TOKENHUB_ALERT_WEBHOOK_SECRET: {error}.", hint="Any text will do.", id="tokenhub.E032")
 
 
 @register(deploy=True)

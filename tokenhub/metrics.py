@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, ge
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from registry.models import Erasure, MobileApp
+from registry.models import AlertMessage, Erasure, MobileApp
 from registry.services.pausing import all_open_pauses
 from registry.states import ErasureState
 from sync.alerts import open_alerts
@@ -55,6 +55,10 @@ class TablesCollector(Collector):
         yield oldest
         waiting = Erasure.objects.filter(state=ErasureState.WAITING).count()
         yield GaugeMetricFamily("tokenhub_erasures_waiting", "Erasures that wait for CI-J's acceptance.", value=waiting)
+        untold = AlertMessage.objects.filter(due_at__isnull=False).count()
+        yield GaugeMetricFamily(
+            "tokenhub_alert_messages_waiting", "Messages that were not delivered yet.", value=untold
+        )
 
 
 _registry = CollectorRegistry()

@@ -18,6 +18,7 @@ from django.utils.csp import CSP
 from kombu import Queue
 
 from tokenhub import console
+from tokenhub.email_url import mailer
 from tokenhub.embedded import state
 from tokenhub.secret_files import read_secret_files
 from tokenhub.signin import settings as signin
@@ -372,6 +373,15 @@ TOKENHUB_CALLBACK_BOTH_HEADERS = env.bool("TOKENHUB_CALLBACK_BOTH_HEADERS", Fals
 # What raises an alert.
 TOKENHUB_STALLED_AFTER = timedelta(minutes=env.float("TOKENHUB_STALLED_MINUTES", 15.0))
 TOKENHUB_ERASURE_OVERDUE = timedelta(hours=env.float("TOKENHUB_ERASURE_OVERDUE_HOURS", 72.0))
+# Who is told of alerts, beside whoever looks.
+TOKENHUB_EMAIL_URL: str = env.str("TOKENHUB_EMAIL_URL", "")
+TOKENHUB_ALERT_EMAILS: list[str] = env.list("TOKENHUB_ALERT_EMAILS", default=[])
+TOKENHUB_ALERT_FROM: str = env.str("TOKENHUB_ALERT_FROM", "tokenhub@localhost")
+TOKENHUB_ALERT_WEBHOOK_URL: str = env.str("TOKENHUB_ALERT_WEBHOOK_URL", "")
+TOKENHUB_ALERT_WEBHOOK_SECRET: str = env.str("TOKENHUB_ALERT_WEBHOOK_SECRET", "")
+TOKENHUB_ALERT_PATIENCE = timedelta(seconds=env.float("TOKENHUB_ALERT_PATIENCE_SECONDS", 60.0))
+TOKENHUB_ALERT_REMINDER = timedelta(hours=env.float("TOKENHUB_ALERT_REMINDER_HOURS", 24.0))
+MAILERS = {"default": mailer(TOKENHUB_EMAIL_URL)} if TOKENHUB_EMAIL_URL else {}
 # How long a process believes what it read of an app's keys and issuer: a change is seen everywhere after that.
 TOKENHUB_KEY_CACHE = timedelta(seconds=env.float("TOKENHUB_KEY_CACHE_SECONDS", 3.0))
 TOKENHUB_KEY_USED_INTERVAL = timedelta(minutes=env.float("TOKENHUB_KEY_USED_MINUTES", 15.0))

@@ -1,6 +1,7 @@
 """Every table of tokenhub."""
 
 from registry.models.access import AppScope
+from registry.models.alerts import AlertEpisode, AlertMessage
 from registry.models.apps import ApiKey, DataverseEnvironment, MobileApp, Pause, ReplacedConnection, TokenIssuer
 from registry.models.bulk import BulkError, BulkJob, BulkPart
 from registry.models.devices import Device, MobileUser
@@ -11,6 +12,8 @@ from registry.models.sync import AT_REST, ChangeFeed, DataverseMapping, Registra
 
 __all__ = [
     "AT_REST",
+    "AlertEpisode",
+    "AlertMessage",
     "ApiKey",
     "AppScope",
     "BulkError",

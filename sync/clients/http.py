@@ -57,7 +57,10 @@ class Http:
         extensions: Mapping[str, Any] | None = None,
         call: Call = OTHER,
     ) -> bytes:
-        """Make one call and return the body of its good answer (2xx). Raises RemoteError."""
+        """Make one call and return the body of its good answer (2xx). `body` is sent as JSON, bytes as they are.
+
+        Raises RemoteError.
+        """
         return self.run(self.acall(method, url, headers=headers, body=body, extensions=extensions, call=call))
 
     async def acall(
@@ -87,10 +90,11 @@ class Http:
     async def _send(
         self, method: str, url: str, headers: Mapping[str, str], body: Any, extensions: Mapping[str, Any] | None
     ) -> bytes:
+        sent: dict[str, Any] = {"content": body} if isinstance(body, bytes) else {"json": body}
         try:
             async with (
                 asyncio.timeout(self._deadline),
-                self._client.stream(method, url, headers=headers, json=body, extensions=extensions) as response,
+                self._client.stream(method, url, headers=headers, **sent, extensions=extensions) as response,
             ):
                 content = bytearray()
                 async for chunk in response.aiter_bytes():

@@ -14,6 +14,7 @@
     hygiene   what was not seen for too long, or is over for long → retired, deleted
     bulk      what people have done to many rows at once → the rows marked, a file's devices imported
     census    registrations and devices → counted, for /metrics
+    notify    alerts → people, by e-mail and webhook
 
 A step claims, commits, calls, settles; it returns what other steps can do something now.
 """
