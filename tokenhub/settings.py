@@ -200,6 +200,10 @@ SILENCED_SYSTEM_CHECKS = [
     *([] if SERVES_ADMIN else ["admin.E408", "admin.E409", "admin.E410"]),
     *([] if SERVES_API else ["drf_spectacular.E001"]),
     *([] if SERVES_ADMIN else ["axes.W002"]),
+    # Whether other hosts of the domain have TLS, and whether browsers list it, is not ours to say; nor is the redirect.
+    "security.W005",
+    "security.W021",
+    "security.W008",
 ]
 ROOT_URLCONF = "tokenhub.urls"
 WSGI_APPLICATION = "tokenhub.wsgi.application"

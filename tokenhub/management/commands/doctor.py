@@ -1,0 +1,50 @@
+"""`manage.py doctor`: what is wrong, and how to mend it. The checks are in tokenhub.doctor."""
+
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from tokenhub.doctor import Finding, Level, examine
+from tokenhub.version import VERSION
+
+_COLOURS = {Level.OK: "SUCCESS", Level.WARNING: "WARNING", Level.ERROR: "ERROR"}
+
+
+class Command(BaseCommand):
+    help = (
+        "Look at settings, stores, migrations, clocks, keys, the way to Microsoft and the credentials there, beat, "
+        "workers and queues; say what is wrong and how to mend it. Exits with 1 where something does not work. Makes a "
+        "few calls to Microsoft, changes nothing, and prints no secret."
+    )
+    # It makes the checks itself, and goes on where one fails.
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="print the findings as JSON, for scripts")
+        parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings, too")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        findings = examine()
+        levels = {finding.level for finding in findings}
+        bad = Level.ERROR in levels or (options["strict"] and Level.WARNING in levels)
+        if options["json"]:
+            found = [asdict(finding) for finding in findings]
+            self.stdout.write(json.dumps({"ok": not bad, "version": VERSION, "findings": found}))
+        else:
+            self._say(findings)
+        if bad:
+            sys.exit(1)
+
+    def _say(self, findings: list[Finding]) -> None:
+        width = max(len(finding.part) for finding in findings)
+        self.stdout.write(f"tokenhub {VERSION}")
+        for finding in findings:
+            colour = getattr(self.style, _COLOURS[finding.level])
+            self.stdout.write(f"{colour(f'{finding.level:<8}')} {finding.part:<{width}}  {finding.says}")
+            if finding.mend:
+                self.stdout.write(f"{'':<8} {'':<{width}}  → {finding.mend}")
+        counts = [sum(finding.level is level for finding in findings) for level in (Level.ERROR, Level.WARNING)]
+        self.stdout.write(f"{counts[0]} errors, {counts[1]} warnings")
