@@ -1,6 +1,7 @@
 """Rows of another system's devices: checked one by one, so that a bad one costs only itself."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -21,19 +22,39 @@ from registry.services.ingest import Launch, LaunchUser
 ERROR = "error"
 
 
-def import_rows(app: MobileApp, rows: Sequence[Any]) -> list[dict[str, Any]]:
-    """Import the rows; return for each `{"result": …}`, and `errors` as a problem has them where it is `error`."""
+@dataclass(frozen=True)
+class CheckedRows:
+    """The launches that rows say, and the errors of the other rows, by the number of the row."""
+
+    launches: dict[int, Launch]
+    errors: dict[int, list[dict[str, str]]]
+
+
+def check_rows(app: MobileApp, rows: Sequence[Any]) -> CheckedRows:
+    """Check every row on its own. Asks the database nothing."""
     serializer = ImportedDeviceSerializer(context={"app": app})
-    answers: list[dict[str, Any]] = [{} for _ in rows]
-    launches: dict[int, Launch] = {}
+    checked = CheckedRows({}, {})
     for number, row in enumerate(rows):
         try:
-            launches[number] = _launch(serializer.run_validation(row))
+            checked.launches[number] = _launch(serializer.run_validation(row))
         except serializers.ValidationError as error:
-            answers[number] = {"result": ERROR, "errors": field_errors(error.detail)}
-    for number, result in zip(launches, import_launches(app, list(launches.values())), strict=True):
+            checked.errors[number] = field_errors(error.detail)
+    return checked
+
+
+def import_rows(app: MobileApp, rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """Check and import the rows; return what `import_checked` does."""
+    return import_checked(app, check_rows(app, rows))
+
+
+def import_checked(app: MobileApp, checked: CheckedRows) -> list[dict[str, Any]]:
+    """Import the rows; return for each `{"result": …}`, and `errors` as a problem has them where it is `error`."""
+    answers: dict[int, dict[str, Any]] = {
+        number: {"result": ERROR, "errors": errors} for number, errors in checked.errors.items()
+    }
+    for number, result in zip(checked.launches, import_launches(app, list(checked.launches.values())), strict=True):
         answers[number] = {"result": result.value}
-    return answers
+    return [answers[number] for number in range(len(answers))]
 
 
 def _launch(data: dict[str, Any]) -> Launch:

@@ -4,8 +4,9 @@ import fcntl
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from itertools import batched
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
-from registry.api.imports import ERROR, import_rows
+from registry.api.imports import ERROR, CheckedRows, check_rows, import_checked
 from registry.api.serializers import MAX_IMPORT
 from registry.management.base import JsonCommand, app_by_slug
 from registry.management.long_work import progress, stoppable
@@ -103,8 +104,8 @@ class _Run:
         """Import the rest, until `stop` holds something; return whether the end was reached."""
         with progress(self._path.stat().st_size) as show:
             show(self._offset, _words(self.counts))
-            for rows in batched(read_rows(self._path, self._offset, self.line), MAX_IMPORT, strict=False):
-                self._do(rows)
+            for rows, checked in _check_ahead(self._app, read_rows(self._path, self._offset, self.line)):
+                self._do(rows, checked)
                 show(self._offset, _words(self.counts))
                 if stop:
                     return False
@@ -118,13 +119,12 @@ class _Run:
         counts = {name: self.counts[name] for name in RESULTS}
         return {"app": self._app.slug, "file": str(self._path), "dry_run": self._dry, "rows": self.rows, **counts}
 
-    def _do(self, rows: Sequence[Row]) -> None:
-        good = [row for row in rows if not row.error]
-        with transaction.atomic() if self._dry else _nothing():
-            answers = import_rows(self._app, [row.value for row in good])
+    def _do(self, rows: Sequence[Row], checked: CheckedRows) -> None:
+        with transaction.atomic() if self._dry else nullcontext():
+            answers = import_checked(self._app, checked)
             if self._dry:
                 transaction.set_rollback(True)
-        told = {row.line: answer for row, answer in zip(good, answers, strict=True)}
+        told = {row.line: answer for row, answer in zip(_readable(rows), answers, strict=True)}
         with self._errors.open("ab") as file:
             for row in rows:
                 answer = told.get(row.line, {"result": ERROR, "errors": [{"field": "body", "detail": row.error}]})
@@ -162,9 +162,24 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
+def _check_ahead(app: MobileApp, rows: Iterable[Row]) -> Iterator[tuple[Sequence[Row], CheckedRows]]:
+    """The rows, MAX_IMPORT at a time, and what is to be done with them.
+
+    The next ones are checked in another thread while the caller writes these: half of writing is waiting.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        before: tuple[Sequence[Row], Future[CheckedRows]] | None = None
+        for several in batched(rows, MAX_IMPORT, strict=False):
+            checking = pool.submit(check_rows, app, [row.value for row in _readable(several)])
+            if before:
+                yield before[0], before[1].result()
+            before = several, checking
+        if before:
+            yield before[0], before[1].result()
+
+
+def _readable(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if not row.error]
 
 
 def _words(counts: Counter[str]) -> str:
