@@ -35,6 +35,7 @@ from sync.steps import (
     cleanup,
     confirm,
     erase,
+    figures,
     hygiene,
     map,  # noqa: A004 named as the step is
     notify,
@@ -182,6 +183,7 @@ STEPS: dict[str, Callable[[], int]] = {
     "bulk": bulk.run_batch,
     "census": census.run_batch,
     "notify": notify.run_batch,
+    "figures": figures.run_batch,
 }
 FOLLOWERS: dict[str, tuple[str, ...]] = {
     "check": ("plan", "map", "cleanup", "push", "confirm"),
@@ -200,6 +202,7 @@ FOLLOWERS: dict[str, tuple[str, ...]] = {
     "bulk": (),
     "census": (),
     "notify": (),
+    "figures": (),
 }
 DUE: dict[str, Callable[[], Any]] = {
     "check": check.next_due,
@@ -216,6 +219,7 @@ DUE: dict[str, Callable[[], Any]] = {
     "bulk": bulk.next_due,
     "census": lambda: None,
     "notify": lambda: next_due(AlertMessage.objects.all()),
+    "figures": lambda: None,
     "signing_keys": signing_keys.next_due,
     "erase": lambda: next_due(Erasure.objects.filter(state=ErasureState.WAITING)),
 }

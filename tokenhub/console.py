@@ -109,5 +109,6 @@ UNFOLD: dict[str, Any] = {
     "STYLES": [_file("console.css")],
     "GLOBAL_CALLBACK": "tokenhub.console.context",
     "ACCOUNT": {"navigation": [{"title": "Two-factor sign-in", "link": reverse_lazy("mfa_index")}]},
+    "DASHBOARD_CALLBACK": "sync.dashboard.context",
     "SIDEBAR": {"navigation": sidebar},
 }

@@ -402,6 +402,7 @@ TOKENHUB_JWKS_MIN_INTERVAL = timedelta(seconds=env.float("TOKENHUB_JWKS_MIN_INTE
 # Hosts of a JWKS that may have a private address, e.g. an identity provider inside the company's network.
 TOKENHUB_JWKS_PRIVATE_HOSTS: list[str] = env.list("TOKENHUB_JWKS_PRIVATE_HOSTS", default=[])
 TOKENHUB_CENSUS_PERIOD = timedelta(minutes=env.float("TOKENHUB_CENSUS_MINUTES", 5.0))
+TOKENHUB_FIGURES_PERIOD = timedelta(minutes=env.float("TOKENHUB_FIGURES_MINUTES", 15.0))
 # Whoever scrapes /metrics proves it by this; without it there is no /metrics.
 TOKENHUB_METRICS_TOKEN: str = env.str("TOKENHUB_METRICS_TOKEN", "")
 # How long finished rows are kept.

@@ -64,7 +64,7 @@ class KeysetChangeList(ChangeList):
         # What Django's own templates ask for. Nobody counts: where there are other pages, it is more than one page.
         self.multi_page = self.next_older is not None or self.next_newer is not None
         self.result_count = len(self.result_list) + self.multi_page
-        self.full_result_count, self.show_full_result_count = None, False
+        self.full_result_count, self.show_full_result_count = self.result_count, False  # the same: no number is shown
         self.show_admin_actions, self.can_show_all = True, False
         self.paginator = _Page(self.result_list, most)
 

@@ -7,6 +7,7 @@ from registry.models.bulk import BulkError, BulkJob, BulkPart
 from registry.models.devices import Device, MobileUser
 from registry.models.erasures import Erasure
 from registry.models.events import EventMark, InteractionEvent
+from registry.models.figures import DayFigures, FiguresPosition
 from registry.models.history import HistoryEntry
 from registry.models.sync import AT_REST, ChangeFeed, DataverseMapping, Registration, RollingCheck
 
@@ -22,9 +23,11 @@ __all__ = [
     "ChangeFeed",
     "DataverseEnvironment",
     "DataverseMapping",
+    "DayFigures",
     "Device",
     "Erasure",
     "EventMark",
+    "FiguresPosition",
     "HistoryEntry",
     "InteractionEvent",
     "MobileApp",

@@ -13,6 +13,7 @@
     erase     erasures whose cleanups are accepted → deleted
     hygiene   what was not seen for too long, or is over for long → retired, deleted
     bulk      what people have done to many rows at once → the rows marked, a file's devices imported
+    figures   the history and the tables → what the dashboard shows
     census    registrations and devices → counted, for /metrics
     notify    alerts → people, by e-mail and webhook
 

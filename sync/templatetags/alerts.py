@@ -11,3 +11,10 @@ register = template.Library()
 def alerts_now() -> list[Alert]:
     """Everything that needs a person now."""
     return open_alerts()
+
+
+@register.filter
+def chart_keys(text: str) -> list[tuple[str, str]]:
+    """A chart's legend from `tone:Name_of_it tone:Other`."""
+    pairs = (each.partition(":") for each in text.split())
+    return [(tone, name.replace("_", " ")) for tone, _, name in pairs]
