@@ -17,4 +17,9 @@ def announce(steps: Iterable[str]) -> None:
     names = frozenset(steps)
     if names:
         # Robust: the change is committed, whatever becomes of the nudge.
-        transaction.on_commit(lambda: work_waiting.send_robust(sender=None, steps=names), robust=True)
+        transaction.on_commit(lambda: say(names), robust=True)
+
+
+def say(steps: Iterable[str]) -> None:
+    """Say at once that `steps` have work: the change is committed already."""
+    work_waiting.send_robust(sender=None, steps=frozenset(steps))

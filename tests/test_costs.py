@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from registry.models import MobileApp, Registration
-from registry.services import repeats
+from registry.services import own_connection, repeats
 from registry.services.keys import create_key
 from registry.services.valkey import valkey
 from registry.states import RegistrationState
@@ -61,6 +61,23 @@ def test_a_launch_that_changes_nothing_is_one_select_and_one_trip_to_valkey(
     after = valkey_calls()
     assert len(asked) == 1
     assert after["evalsha"] - before["evalsha"] == 1
+
+
+def test_a_plain_change_is_one_trip_more(web: Web, app: MobileApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = create_key(app=app, kind="server")
+    assert repeat(web, key, LAUNCH) == 0
+    trips: list[int] = []
+    run = own_connection.run
+
+    def counted(sent: Any) -> Any:
+        trips.append(len(sent))
+        return run(sent)
+
+    monkeypatch.setattr(own_connection, "run", counted)
+    with at_most(0):
+        assert web.post(key, {**LAUNCH, "token": "token-2"}).body["result"] == "updated"
+        assert web.post(key, {**LAUNCH, "installation_id": "phone-2", "token": "token-3"}).status == 201
+    assert trips == [1, 3, 1, 3]
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,8 @@ def finished(method: str, route: str, status: int, seconds: float, result: str =
     logger.log(level, "request", method=method, route=route, status=status, seconds=round(seconds, 4), **more)
 
 
-def seen(traceparent: str, *request: Any) -> tuple[str, str]:
+def seen(correlation_id: uuid.UUID, *request: Any) -> tuple[str, str]:
     """As `finished`, for a request that comes to an end in front of Django; returns the header that tells its id."""
-    correlation_id = correlation.begin(traceparent)
     with correlation.handling(correlation_id):
         finished(*request)
     return HEADER, correlation_id.hex

@@ -1,17 +1,20 @@
-"""A lane in front of Django for the launch that changes nothing: nearly every one.
+"""A lane in front of Django for the launch that changes nothing, which nearly every one is, and for the plain change.
 
-It can be slow, and never wrong: it answers 200 "unchanged" where one SELECT says so, and hands every other request on
-as it came. What has a rule of its own is the ordinary path's own code: the key, the limits, who is signed in. What a
-post says is not checked here, but compared: it is equal to what the tables hold, which was checked on its way in.
+It can be slow, and never wrong: it answers where one SELECT says that nothing is new, or where one round trip has
+written a plain change, and hands every other request on as it came. What has a rule of its own is the ordinary path's
+own code: the key, the limits, who is signed in. What repeats is not checked here, but compared: it is equal to what the
+tables hold, which was checked on its way in.
 
 1. the request has the common form, and its key is one that this process has read lately;
 2. it is counted, and what goes on to Django is not counted again; where a limit is used up Django says so;
 3. the body has the common form: no field, type or spelling that would have to be refused or normalised first;
 4. who is signed in is known without the database;
-5. the tables say the same (registry.services.repeats).
+5. the tables say the same (registry.services.repeats); or
+6. it is valid as it is spelled, and is written in one round trip (registry.services.plain_changes).
 """
 
 import io
+import re
 import time
 from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
@@ -28,12 +31,17 @@ from registry.api.authentication import Caller
 from registry.api.identity import has_to_prove, who
 from registry.api.limits import COUNTED, address_in, headers
 from registry.api.parsers import unambiguous
-from registry.api.serializers import LaunchSerializer, to_launch
-from registry.services import limits
-from registry.services.ingest import LAUNCHES, Launch, Result
+from registry.api.serializers import INSTALLATION_ID, LaunchSerializer, time_zones, to_launch
+from registry.models import MobileApp
+from registry.services import correlation, limits
+from registry.services.errors import InvalidInput
+from registry.services.ingest import INFO_FIELDS, LAUNCHES, Launch, LaunchUser, Result
 from registry.services.keys import known_key
+from registry.services.normalise import device_token, email_address, phone_number
+from registry.services.plain_changes import record_plainly
 from registry.services.repeats import changes_nothing
 from registry.services.user_tokens import user_of_known_issuer
+from registry.states import Platform
 
 type Environ = dict[str, Any]
 type StartResponse = Callable[..., Any]
@@ -44,6 +52,8 @@ PATH = "/api/v1/devices"
 ROUTE = PATH.removeprefix("/")  # as Django names it
 MAX_BODY = 16 * 1024
 MAX_USER_TOKEN = 8192
+MAX_USER_ID = 255
+MAX_EMAIL = 254
 NEEDED = {"installation_id", "platform", "token"}
 BEARER = "Bearer "
 # These add headers and do nothing else.
@@ -58,7 +68,7 @@ PROTO = "HTTP_X_FORWARDED_PROTO"  # what SECURE_PROXY_SSL_HEADER names, where it
 class Lane:
     """A WSGI application that answers what it can, and has `django` answer the rest.
 
-    `seen` is told of what it answers (traceparent, method, route, status, seconds, result), and gives one more header.
+    `seen` is told of what it answers (correlation id, method, route, status, seconds, result), and gives a header more.
     """
 
     def __init__(self, django: Application, seen: Callable[..., Header]) -> None:
@@ -66,17 +76,20 @@ class Lane:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         began = time.perf_counter()
-        answer = _answer(environ) if _is_common(environ) else None
+        correlation_id = correlation.begin(environ.get("HTTP_TRACEPARENT", ""))
+        with correlation.handling(correlation_id):
+            answer = _answer(environ) if _is_common(environ) else None
         if answer is None:
             return self._django(environ, start_response)
-        body, told = answer
+        result, body, told = answer
         took = time.perf_counter() - began
-        seen = self._seen(environ.get("HTTP_TRACEPARENT", ""), "POST", ROUTE, 200, took, Result.UNCHANGED.value)
-        start_response("200 OK", [*told, seen, ("Content-Length", str(len(body)))])
+        status, line = (201, "201 Created") if result is Result.CREATED else (200, "200 OK")
+        seen = self._seen(correlation_id, "POST", ROUTE, status, took, result.value)
+        start_response(line, [*told, seen, ("Content-Length", str(len(body)))])
         return [body]
 
 
-def _answer(environ: Environ) -> tuple[bytes, list[Header]] | None:
+def _answer(environ: Environ) -> tuple[Result, bytes, list[Header]] | None:
     key = known_key(environ["HTTP_AUTHORIZATION"].removeprefix(BEARER))
     if key is None:
         return None
@@ -87,12 +100,22 @@ def _answer(environ: Environ) -> tuple[bytes, list[Header]] | None:
     environ["wsgi.input"] = io.BytesIO(body)  # for whoever reads it next
     caller = Caller(key)
     launch = _launch(caller, body, environ.get("HTTP_INSTALLATION_SECRET", ""))
-    if launch is None or not changes_nothing(caller.app.pk, launch):
+    recorded = None if launch is None else _record(caller.app, launch)
+    if launch is None or recorded is None:
         return None
-    LAUNCHES.add(caller.app.slug, Result.UNCHANGED.value)
-    answer = b'{"installation_id":"%s","result":"unchanged"}' % launch.installation_id.encode()
+    result, secret = recorded
+    answer = b'{"installation_id":"%s","result":"%s"' % (launch.installation_id.encode(), result.encode())
+    answer += b',"installation_secret":"%s"}' % secret.encode() if secret else b"}"
     constant = _constant_headers(environ["wsgi.url_scheme"], environ.get(PROTO))
-    return answer, [*constant, *headers(counts)]
+    return result, answer, [*constant, *headers(counts)]
+
+
+def _record(app: MobileApp, launch: Launch) -> tuple[Result, str] | None:
+    """What the launch changed, with the secret to hand out; None where that takes more than one question."""
+    if changes_nothing(app.pk, launch):
+        LAUNCHES.add(app.slug, Result.UNCHANGED.value)
+        return Result.UNCHANGED, ""
+    return record_plainly(app, launch) if _is_valid(app, launch) else None
 
 
 def _is_common(environ: Environ) -> bool:
@@ -172,6 +195,35 @@ def _is_plain_user(user: Any) -> bool:
     elif not {"id"} <= texts <= {"id", "email", "phone"}:
         return False
     return all(_is_plain(user[name]) for name in texts) and all(isinstance(user[name], bool) for name in consents)
+
+
+_LENGTHS: dict[str, int] = {name: LaunchSerializer().fields[name].max_length for name in INFO_FIELDS}  # type: ignore[attr-defined]
+
+
+def _is_valid(app: MobileApp, launch: Launch) -> bool:
+    """Whether the serializer would take it, as it is spelled: what is to be written has no row to be equal to."""
+    user, info = launch.user, launch.info
+    try:
+        return (
+            re.fullmatch(INSTALLATION_ID, launch.installation_id) is not None
+            and launch.platform in Platform.values
+            and device_token("token", launch.token, launch.platform) == launch.token
+            and all(len(value) <= _LENGTHS[name] for name, value in info.items())
+            and (not info.get("time_zone") or info["time_zone"] in time_zones())
+            and (user is None or _is_valid_user(app, user))
+        )
+    except InvalidInput:
+        return False
+
+
+def _is_valid_user(app: MobileApp, user: LaunchUser) -> bool:
+    email, phone = user.given.get("email"), user.given.get("phone")
+    return (
+        _is_plain(user.external_id)
+        and len(user.external_id) <= MAX_USER_ID
+        and (not email or (len(email) <= MAX_EMAIL and email_address("email", email) == email))
+        and (not phone or phone_number("phone", phone, app.default_region) == phone)
+    )
 
 
 def _is_plain(value: Any) -> bool:

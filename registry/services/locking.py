@@ -30,6 +30,10 @@ def in_transaction[T](change: Callable[[], T]) -> T:
 
 def lock(*names: str) -> None:
     """Hold advisory locks until the transaction ends, taken in one order so that no two wait for each other."""
-    keys = sorted({int.from_bytes(sha256(name)[:8], signed=True) for name in names})
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key", [keys])
+        cursor.execute("SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key", [lock_keys(*names)])
+
+
+def lock_keys(*names: str) -> list[int]:
+    """The keys of those locks, in the order in which they are taken."""
+    return sorted({int.from_bytes(sha256(name)[:8], signed=True) for name in names})

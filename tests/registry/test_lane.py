@@ -2,9 +2,11 @@
 
 import io
 import json
+import random
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -14,13 +16,14 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection
-from django.db.models import F
+from django.db.models import BinaryField, DateTimeField, F, Model
 from hypothesis import HealthCheck, given, settings, strategies
 from pytest_django import Settings
 
 from registry.api.lane import Lane
-from registry.models import ApiKey, Device, MobileApp, MobileUser, TokenIssuer
-from registry.services import keys, repeats
+from registry.models import ApiKey, DataverseMapping, Device, HistoryEntry, MobileApp, MobileUser, TokenIssuer
+from registry.ports import work_waiting
+from registry.services import keys, own_connection
 from registry.services.keys import create_key, revoke_key
 from registry.services.token_issuers import set_token_issuer
 from registry.states import Identity
@@ -88,10 +91,10 @@ def processes_memory(settings: Settings) -> Iterator[None]:
     settings.TOKENHUB_LIMIT_SERVER_KEY = settings.TOKENHUB_LIMIT_MOBILE_KEY = 1_000_000
     settings.TOKENHUB_LIMIT_ADDRESS = 1_000_000
     keys._processes_keys.clear()
-    repeats._own.rests_until = 0.0
+    own_connection._own.rests_until = 0.0
     yield
     keys._processes_keys.clear()
-    repeats.forget_connection()
+    own_connection.forget_connection()
 
 
 @pytest.fixture
@@ -250,10 +253,131 @@ def test_a_text_that_would_be_trimmed_is_left_to_django(web: Web, app: MobileApp
     assert sorted(MobileUser.objects.values_list("external_id", flat=True)) == [" anna", "anna"]
 
 
+def by_the_lane(web: Web, key: str, body: Any, **headers: Any) -> Answer:
+    before = web.by_django
+    answer = web.post(key, body, **headers)
+    assert web.by_django == before
+    return answer
+
+
+ANNA = {"id": "anna", "email": "anna@example.com", "phone": "+4930123456", "push_consent": False}
+
+
+def test_plain_changes_never_reach_django(web: Web, make_app: Callable[..., MobileApp]) -> None:
+    app = make_app(max_devices_per_user=0)
+    key = create_key(app=app, kind="server")
+    assert repeat(web, key) == 0
+    new = by_the_lane(web, key, {**LAUNCH, "installation_id": "phone-2", "token": "token-2", "user": ANNA})
+    made = Device.objects.get(installation_id="phone-2")
+    assert made.changed_by is not None
+    assert made.changed_by.hex == new.headers[HEADER]
+    assert (new.status, new.body) == (201, {"installation_id": "phone-2", "result": "created"})
+    renewed = {
+        **LAUNCH,
+        "installation_id": "phone-2",
+        "token": "token-3",
+        "user": ANNA,
+        "model": "Pixel 9",
+        "sequence": 4,
+    }
+    answer = by_the_lane(web, key, renewed)
+    assert (answer.status, answer.body) == (200, {"installation_id": "phone-2", "result": "updated"})
+    second = by_the_lane(web, key, {**LAUNCH, "installation_id": "phone-3", "token": "token-4", "user": ANNA})
+    assert second.status == 201
+    device = Device.objects.select_related("user__mapping").get(installation_id="phone-2")
+    assert (device.token, device.model, device.sequence, device.revision) == ("token-3", "Pixel 9", 4, 2)
+    assert device.changed_by is not None
+    assert device.changed_by.hex == answer.headers[HEADER]
+    assert device.user is not None
+    assert (device.user.external_id, device.user.push_consent, device.user.mapping.state) == ("anna", False, "pending")
+    assert Device.objects.filter(user=device.user).count() == 2
+
+
+def test_a_new_phone_gets_its_secret_by_the_lane_and_renews_its_token_with_it(web: Web, app: MobileApp) -> None:
+    key = create_key(app=app, kind="mobile")
+    web.post(key, LAUNCH)
+    phone = {**LAUNCH, "installation_id": "phone-2"}
+    secret = by_the_lane(web, key, {**phone, "token": "token-2"}).body["installation_secret"]
+    shown = {"HTTP_INSTALLATION_SECRET": secret}
+    web.post(key, {**phone, "token": "token-2"}, **shown)
+    assert by_the_lane(web, key, {**phone, "token": "token-3"}, **shown).body["result"] == "updated"
+    assert web.post(key, {**phone, "token": "token-4"}).status == 403
+
+
+def test_the_lane_announces_what_it_wrote(web: Web, app: MobileApp) -> None:
+    key = create_key(app=app, kind="server")
+    assert repeat(web, key) == 0
+    told: list[frozenset[str]] = []
+
+    def note(sender: Any, steps: frozenset[str], **kwargs: Any) -> None:
+        told.append(steps)
+
+    work_waiting.connect(note)
+    try:
+        by_the_lane(web, key, {**LAUNCH, "token": "token-2"})
+        by_the_lane(web, key, {**LAUNCH, "installation_id": "phone-2", "token": "token-3", "user": ANNA})
+    finally:
+        work_waiting.disconnect(note)
+    assert told == [{"plan"}, {"plan", "map"}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"installation_id": "phone-2"},
+        {"user": {"id": "anna"}},
+        {"token": "token-2", "user": {"id": "anna"}},
+        # An app's limit of phones for each user has to be kept, and is by default.
+        {"installation_id": "phone-2", "token": "token-2", "user": {"id": "emma"}},
+        {"token": "token-2", "platform": "windows"},
+        {"token": "token-2", "time_zone": "Europe/Nowhere"},
+        {"token": "token-2", "model": "x" * 129},
+        {"token": "token 2"},
+        {"installation_id": "phone 2", "token": "token-2"},
+        {"installation_id": "phone-2", "token": "token-2", "user": {"id": "anna", "email": "no"}},
+        {"installation_id": "phone-2", "token": "token-2", "user": {"id": "anna", "phone": "030 1"}},
+    ],
+    ids=str,
+)
+def test_what_is_not_plain_is_left_to_django(web: Web, app: MobileApp, body: dict[str, Any]) -> None:
+    key = create_key(app=app, kind="server")
+    assert repeat(web, key) == 0
+    web.post(key, {**LAUNCH, "installation_id": "phone-0", "token": "token-0", "user": {"id": "emma"}})
+    before = web.by_django
+    web.post(key, {**LAUNCH, **body})
+    assert web.by_django == before + 1
+
+
+def test_phones_that_swap_tokens_in_parallel_end_with_a_living_holder_a_token(web: Web, app: MobileApp) -> None:
+    key = create_key(app=app, kind="server")
+    web.post(key, LAUNCH)
+
+    def phone(number: int) -> list[int]:
+        chance = random.Random(number)  # noqa: S311 any will do
+        try:
+            return [
+                web.post(
+                    key,
+                    {**LAUNCH, "installation_id": f"p-{chance.randrange(6)}", "token": f"t-{chance.randrange(6)}"},
+                ).status
+                for _ in range(40)
+            ]
+        finally:
+            own_connection.forget_connection()
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        statuses = {status for found in pool.map(phone, range(4)) for status in found}
+    assert statuses <= {200, 201, 409}
+    living = list(Device.objects.filter(retired_at=None).values_list("token", flat=True))
+    assert len(living) == len(set(living)) > 0
+    assert Device.objects.count() <= 7
+
+
 def test_a_broken_connection_costs_nothing_but_time(web: Web, app: MobileApp) -> None:
     key = create_key(app=app, kind="server")
     assert repeat(web, key) == 0
-    own = repeats._own.connection
+    own = own_connection._own.connection
     assert own is not None
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s)", [own.info.backend_pid])
@@ -274,8 +398,8 @@ def test_a_database_that_is_away_is_told_of_by_django_alone(
         tried.append(1)
         raise psycopg.OperationalError("nobody listens")
 
-    monkeypatch.setattr(repeats, "_connect", nobody)
-    repeats.forget_connection()
+    monkeypatch.setattr(own_connection, "_connect", nobody)
+    own_connection.forget_connection()
     assert [web.post(key, LAUNCH).body["result"] for _ in range(3)] == ["unchanged"] * 3
     assert len(tried) == 1
 
@@ -283,7 +407,7 @@ def test_a_database_that_is_away_is_told_of_by_django_alone(
 def test_behind_pgbouncer_nothing_is_prepared(web: Web, app: MobileApp, settings: Settings) -> None:
     settings.TOKENHUB_PGBOUNCER = True
     assert repeat(web, create_key(app=app, kind="server")) == 0
-    own = repeats._own.connection
+    own = own_connection._own.connection
     assert own is not None
     assert own.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
 
@@ -405,6 +529,18 @@ SESSIONS = strategies.fixed_dictionaries(
 IGNORED = {"RateLimit", HEADER}  # tell of time, and of the request
 
 
+OWN = {"id", "app", "user", "secret_hash", "changed_by"}
+
+
+def comparable(row: Model) -> tuple[Any, ...]:
+    fields = [field for field in row._meta.concrete_fields if field.name not in OWN]
+    values = [(field, getattr(row, field.attname)) for field in fields]
+    return tuple(
+        value is None if isinstance(field, DateTimeField) else bytes(value) if isinstance(field, BinaryField) else value
+        for field, value in values
+    )
+
+
 class World:
     """An app with its phones, which keep the secrets that they are given."""
 
@@ -428,12 +564,17 @@ class World:
         return answer.status, bool(given), answer.body, headers
 
     def rows(self) -> tuple[Any, ...]:
+        """Every column but keys, secrets and times; of those whether there is one."""
         devices = Device.objects.filter(app=self.app).order_by("installation_id")
-        columns = ("installation_id", "platform", "token", "app_version", "time_zone", "retired_reason", "secret_shown")
-        counters = ("sequence", "user_tokens_from", "revision", "user__external_id")
         users = MobileUser.objects.filter(app=self.app).order_by("external_id")
-        known = ("external_id", "email", "phone", "push_consent", "tracking_consent", "mapping__claim_no")
-        return list(devices.values_list(*columns, *counters)), list(users.values_list(*known))
+        mappings = DataverseMapping.objects.filter(user__app=self.app).order_by("user__external_id")
+        history = HistoryEntry.objects.filter(app=self.app).order_by("token_end", "kind", "pk")
+        return (
+            [(*comparable(device), device.user and device.user.external_id) for device in devices],
+            [comparable(user) for user in users],
+            [comparable(mapping) for mapping in mappings],
+            list(history.values_list("kind", "token_end", "by", "data")),
+        )
 
 
 def test_any_posts_leave_the_same_rows_and_answers(web: Web, make_app: Callable[..., MobileApp]) -> None:
