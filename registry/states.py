@@ -128,7 +128,7 @@ class EventState(TextChoices):
     READY = "ready", "to be relayed"
     RELAYED = "relayed", "accepted by CI-J"
     NOT_RELAYED = "not_relayed", "kept, not to be relayed: see the reason"
-    FAILED = "failed", "refused by CI-J"
+    FAILED = "failed", "refused by CI-J, or given up: an administrator replays or discards it"
 
 
 class NotRelayedReason(TextChoices):
@@ -138,6 +138,7 @@ class NotRelayedReason(TextChoices):
     NO_CONSENT = "no_tracking_consent", "the user has not consented to tracking"
     UNKNOWN_DEVICE = "unknown_device", "no device with this installation id or token is known"
     TOO_OLD = "too_old", "it happened too long ago: CI-J would take it for one of today"
+    DISCARDED = "discarded", "an administrator discarded it after it had been refused or given up"
     ABANDONED = "abandoned", "its connection to Customer Insights - Journeys was replaced, and is gone for good"
 
 
@@ -166,6 +167,8 @@ class BulkKind(TextChoices):
     RETIRE = "retire", "retire and clean up"
     MAP_AGAIN = "map_again", "map again"
     IMPORT = "import", "import devices"
+    REPLAY = "replay", "replay events"
+    DISCARD = "discard", "discard events"
 
 
 class BulkState(TextChoices):

@@ -9,6 +9,7 @@ from registry.models.erasures import Erasure
 from registry.models.events import EventMark, InteractionEvent
 from registry.models.figures import DayFigures, FiguresPosition
 from registry.models.history import HistoryEntry
+from registry.models.insight import EventCount, EventCountChange, RegisteredDevices
 from registry.models.sync import AT_REST, ChangeFeed, DataverseMapping, Registration, RollingCheck
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "DayFigures",
     "Device",
     "Erasure",
+    "EventCount",
+    "EventCountChange",
     "EventMark",
     "FiguresPosition",
     "HistoryEntry",
@@ -33,6 +36,7 @@ __all__ = [
     "MobileApp",
     "MobileUser",
     "Pause",
+    "RegisteredDevices",
     "Registration",
     "ReplacedConnection",
     "RollingCheck",

@@ -31,6 +31,7 @@ class InteractionEvent(models.Model):
     state = models.CharField(max_length=12, choices=EventState, default=EventState.READY)
     reason = models.CharField(max_length=64, blank=True, default="")
     relayed_at = models.DateTimeField(null=True, blank=True)
+    replayed_at = models.DateTimeField(null=True, blank=True, help_text="when it was given another chance")
     attempts = models.PositiveIntegerField(default=0)
     due_at = models.DateTimeField(null=True, blank=True)
     claim_no = models.BigIntegerField(default=0, editable=False)

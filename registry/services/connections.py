@@ -25,6 +25,7 @@ from django.utils import timezone
 from registry.crypto import SecretUnreadable
 from registry.models import Erasure, InteractionEvent, MobileApp, Pause, Registration, ReplacedConnection
 from registry.ports import announce
+from registry.services import event_counts
 from registry.services.apps import guid, refuse_taken
 from registry.services.errors import InvalidInput
 from registry.services.locking import in_transaction
@@ -175,7 +176,9 @@ def _abandon(pk: int, note: str) -> tuple[int, int]:
         erasure.save(update_fields=["registrations", "not_cleaned_up", "note", "due_at"])
     # Deleted, not retired: an answer that comes late finds nothing to look at again.
     registrations, _ = left.delete()
-    events = InteractionEvent.objects.filter(app=app, due_at__isnull=False).update(
+    events_left = InteractionEvent.objects.filter(app=app, due_at__isnull=False)
+    event_counts.count((event, "abandoned", 1) for event in events_left.only("app", "occurred_at", "tracking_id"))
+    events = events_left.update(
         state=EventState.NOT_RELAYED, reason=NotRelayedReason.ABANDONED, due_at=None, claim_no=F("claim_no") + 1
     )
     Pause.objects.filter(app=app).delete()

@@ -15,7 +15,7 @@ from django.utils import timezone
 from registry.crypto import sha256
 from registry.models import Device, EventMark, InteractionEvent, MobileApp
 from registry.ports import announce
-from registry.services import correlation
+from registry.services import correlation, event_counts
 from registry.services.installations import shows_secret
 from registry.services.locking import in_transaction
 from registry.states import EventState, NotRelayedReason
@@ -82,7 +82,9 @@ def _insert(reports: Sequence[ReportedEvent], rows: dict[int, InteractionEvent])
             taken |= found
     if ours - taken:
         EventMark.objects.filter(mark__in=ours - taken).delete()
-    InteractionEvent.objects.bulk_create([rows[number] for number in sorted(new)])
+    inserted = [rows[number] for number in sorted(new)]
+    InteractionEvent.objects.bulk_create(inserted)
+    event_counts.accepted(inserted)
     return new
 
 
