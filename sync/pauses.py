@@ -128,6 +128,11 @@ def rest(subject: Subject, error: RemoteError, probed_until: datetime | None = N
     if pause and (pause.reason != PauseReason.UNAVAILABLE or pause.failures >= settings.TOKENHUB_CIRCUIT_FAILURES):
         wait = (pause.until - clock.now()).total_seconds()
         logger.warning("%s paused for %.0f s: %s (%s)", subject, wait, pause.get_reason_display(), error)
+    if isinstance(subject, MobileApp) and isinstance(error, Throttled):
+        # It is the organisation that is throttled, whichever of its apps was told.
+        same = MobileApp.objects.defer("api_token").filter(endpoint=subject.endpoint, org_id=subject.org_id)
+        for sibling in same.exclude(pk=subject.pk):
+            in_transaction(partial(_note, sibling, error, None))
 
 
 def _is_present(app: MobileApp) -> bool:

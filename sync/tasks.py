@@ -45,6 +45,7 @@ from sync.steps import (
     relay,
     replace,
     signing_keys,
+    tally,
 )
 
 logger = logging.getLogger(__name__)
@@ -52,8 +53,9 @@ logger = logging.getLogger(__name__)
 BUDGET = 2.0  # seconds that one task works before it lets others have the process
 # Cleanups of hand-overs go ahead of everything else: the steps that lead to them have a queue, and where it runs a
 # worker, of their own.
-QUEUE, URGENT_QUEUE = "tokenhub", "tokenhub.urgent"
-URGENT = frozenset({"plan", "cleanup"})
+QUEUE = "tokenhub"
+# A journey waits for events: they stand in no line with other steps.
+QUEUES = {"plan": "tokenhub.urgent", "cleanup": "tokenhub.urgent", "relay": "tokenhub.events"}
 SOON = 60.0  # seconds ahead that a step is nudged for; later work is the sweep's
 STALE = 10  # seconds after which a nudge that nobody took up counts as lost
 QUIET_AFTER_FAILURE = 5.0
@@ -70,13 +72,12 @@ def nudge(step: str, delay: float = 0.0) -> None:
     mark = f"tokenhub:nudge:{step}" if delay <= 0 else f"tokenhub:nudge:{step}:{int((time.time() + delay) * 2)}"
     try:
         if valkey().set(mark, 1, nx=True, ex=STALE + int(delay)):
-            queue = URGENT_QUEUE if step in URGENT else QUEUE
             run.apply_async(
                 (step, mark),
                 countdown=max(delay, 0.0),
                 expires=delay + 300,
                 retry=False,
-                queue=queue,
+                queue=QUEUES.get(step, QUEUE),
                 headers=_origin(),
             )
     except (redis.RedisError, BrokerError) as error:
@@ -176,6 +177,7 @@ STEPS: dict[str, Callable[[], int]] = {
     "confirm": _each_app(confirm.run_batch),
     "cleanup": _each_app(cleanup.run_batch),
     "relay": _each_app(relay.run_batch),
+    "tally": tally.run_batch,
     "replace": replace.run_batch,
     "erase": erase.run_batch,
     "signing_keys": signing_keys.run_batch,
@@ -194,7 +196,8 @@ FOLLOWERS: dict[str, tuple[str, ...]] = {
     "push": ("confirm",),
     "confirm": ("cleanup", "push"),
     "cleanup": ("push", "confirm", "erase"),
-    "relay": (),
+    "relay": ("tally",),
+    "tally": (),
     "replace": ("plan",),
     "erase": (),
     "signing_keys": (),
@@ -214,6 +217,7 @@ DUE: dict[str, Callable[[], Any]] = {
     "confirm": lambda: next_due(Registration.objects.filter(step=Step.CONFIRM)),
     "cleanup": lambda: next_due(Registration.objects.filter(step=Step.CLEANUP)),
     "relay": lambda: next_due(InteractionEvent.objects.all()),
+    "tally": lambda: None,
     "replace": replace.next_due,
     "hygiene": lambda: None,
     "bulk": bulk.next_due,

@@ -302,8 +302,8 @@ LOGGING = {
 CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "tokenhub"
-# A worker that is not told which (`-Q`) takes from both.
-CELERY_TASK_QUEUES = [Queue("tokenhub"), Queue("tokenhub.urgent")]
+# A worker that is not told which (`-Q`) takes from all of them.
+CELERY_TASK_QUEUES = [Queue("tokenhub"), Queue("tokenhub.urgent"), Queue("tokenhub.events")]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
@@ -416,4 +416,6 @@ TOKENHUB_EVENT_PARTITION = timedelta(days=env.float("TOKENHUB_EVENT_PARTITION_DA
 # For how long an event that comes again is known to be a repeat.
 TOKENHUB_EVENT_REPEATS = timedelta(days=env.float("TOKENHUB_EVENT_REPEATS_DAYS", 30.0))
 TOKENHUB_EVENT_MAX_AGE = timedelta(days=env.float("TOKENHUB_EVENT_MAX_AGE_DAYS", 30.0))
+TOKENHUB_EVENT_GIVE_UP = timedelta(days=env.float("TOKENHUB_EVENT_GIVE_UP_DAYS", 3.0))
+TOKENHUB_EVENT_BATCH = env.int("TOKENHUB_EVENT_BATCH", 500)
 TOKENHUB_EVENT_CONCURRENCY = env.int("TOKENHUB_EVENT_CONCURRENCY", 16)

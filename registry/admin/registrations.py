@@ -5,7 +5,6 @@ from django.contrib import admin
 from registry import models
 from registry.admin.base import token_end
 from registry.admin.bulk import BulkAdmin
-from registry.admin.lists import ListingAdmin
 from registry.admin.tokens import ShowsWholeToken
 
 
@@ -18,7 +17,7 @@ class RegistrationAdmin(ShowsWholeToken, BulkAdmin):
 
 
 @admin.register(models.InteractionEvent)
-class InteractionEventAdmin(ListingAdmin):
+class InteractionEventAdmin(BulkAdmin):
     app_path = "app"
     list_display = ("received_at", "app", "status", "tracking_id", "state", "reason", "relayed_at")
     list_select_related = ("app",)

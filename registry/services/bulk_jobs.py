@@ -80,6 +80,20 @@ KINDS: dict[BulkKind, Kind] = {
         "Dataverse is asked again who these users are. Who is mapped stays so until another record is found; a record "
         "that a person pinned is not believed any longer.",
     ),
+    BulkKind.REPLAY: Kind(
+        (InteractionEvent,),
+        "registry.change_interactionevent",
+        "Replay dead letters",
+        "Events that Customer Insights - Journeys refused, or that were given up, are relayed once more. Those that "
+        "happened too long ago, or whose users have withdrawn their consent to tracking, stay as they are.",
+    ),
+    BulkKind.DISCARD: Kind(
+        (InteractionEvent,),
+        "registry.change_interactionevent",
+        "Discard dead letters",
+        "Events that Customer Insights - Journeys refused, or that were given up, are never relayed. They stay in the "
+        "list, as not relayed, until they are deleted with their partition.",
+    ),
 }
 IMPORTS = "registry.import_device"
 

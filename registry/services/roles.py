@@ -16,6 +16,7 @@ ROLES = VIEWER, OPERATOR, ADMINISTRATOR = "viewer", "operator", "administrator"
 OPERATES = (
     "change_dataversemapping",  # decides which record a user is
     "change_device",
+    "change_interactionevent",  # replays or discards dead letters
     "change_registration",
     "change_mobileuser",
     "pause_mobileapp",

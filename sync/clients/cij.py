@@ -4,6 +4,8 @@ Source: MicrosoftDocs/customer-insights, ci-docs/journeys/developer-push-device-
 developer-push-interactions.md. The ApiToken travels in the bodies, so no body is ever logged.
 """
 
+import asyncio
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,8 +13,8 @@ from enum import StrEnum
 from typing import Any
 
 from sync.clients.callbacks import Callback
-from sync.clients.calls import Call
-from sync.clients.errors import Unavailable
+from sync.clients.calls import Call, carrying
+from sync.clients.errors import Denied, NotMade, RemoteError, Throttled, Unavailable
 from sync.clients.http import Http, parse, plain
 
 MAX_BATCH = 100
@@ -118,14 +120,56 @@ class CijClient:
         return self._http.call("POST", url, headers=headers, body=body, call=Call(name, self._connection.name))
 
 
-async def report_opened(http: Http, connection: Connection, tracking_id: uuid.UUID, token: str) -> None:
-    """Report one opened notification; there is no batch form. Raises RemoteError.
+@dataclass(frozen=True)
+class Opened:
+    """One opened notification: its tracking id, the token that it came to, and the post that told of it."""
 
-    PushNotificationStatus is sent as the integer 1: developer-push-interactions.md.
+    tracking_id: str
+    token: str
+    asked_by: uuid.UUID | None
+
+
+async def report_all_opened(
+    http: Http,
+    connection: Connection,
+    events: Sequence[Opened],
+    tell: Callable[[int, RemoteError | None], None],
+    *,
+    at_once: int,
+    ends: float,
+) -> None:
+    """Report opened notifications, so many at once; tell of each (by number) None for accepted, or why not.
+
+    There is no batch form, and PushNotificationStatus is sent as the integer 1: developer-push-interactions.md. None is
+    begun after `ends` (the monotonic clock); nor after one was throttled or denied: the rest has that error, too; nor
+    when as many one after the other as are in the air had no answer: the rest is not made.
     """
-    body = {"TrackingId": str(tracking_id), "DeviceToken": token, "PushNotificationStatus": OPENED}
-    call = Call("event", connection.name)
-    await http.acall("POST", connection.url("pushdatareceiver/events"), body=body, call=call)
+    url, call = connection.url("pushdatareceiver/events"), Call("event", connection.name)
+    waiting = iter(enumerate(events))
+    stop: RemoteError | None = None
+    silent = 0
+
+    async def lane() -> None:
+        nonlocal stop, silent
+        for number, event in waiting:
+            if stop is None and (time.monotonic() > ends or silent >= at_once):
+                stop = NotMade("not sent in time")
+            if stop is not None:
+                tell(number, stop)
+                continue
+            body = {"TrackingId": event.tracking_id, "DeviceToken": event.token, "PushNotificationStatus": OPENED}
+            error: RemoteError | None = None
+            try:
+                with carrying([event.asked_by]):
+                    await http.acall("POST", url, body=body, call=call)
+            except RemoteError as failed:
+                error = failed
+            silent = silent + 1 if isinstance(error, Unavailable) else 0
+            if isinstance(error, (Throttled, Denied)):
+                stop = error
+            tell(number, error)
+
+    await asyncio.gather(*(lane() for _ in range(min(at_once, len(events)))))
 
 
 def _guid(item: Any) -> uuid.UUID | None:

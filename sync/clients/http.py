@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Coroutine, Mapping
+from concurrent.futures import Future
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -45,7 +46,11 @@ class Http:
 
     def run[T](self, calls: Coroutine[Any, Any, T]) -> T:
         """Wait for what is done with `acall`."""
-        return asyncio.run_coroutine_threadsafe(calls, self._loop).result()
+        return self.start(calls).result()
+
+    def start[T](self, calls: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin what is done with `acall`, and go on meanwhile."""
+        return asyncio.run_coroutine_threadsafe(calls, self._loop)
 
     def call(
         self,

@@ -9,6 +9,7 @@
     confirm   sent → registered or failed
     cleanup   no longer desired → retired
     relay     interaction events → CI-J
+    tally     changes of events → their sums
     replace   devices of an app whose connection was replaced → planned anew, in batches
     erase     erasures whose cleanups are accepted → deleted
     hygiene   what was not seen for too long, or is over for long → retired, deleted

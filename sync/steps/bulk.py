@@ -16,9 +16,9 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from registry.api.imports import ERROR, import_rows
-from registry.models import BulkError, BulkJob, BulkPart, Device, MobileApp, Registration
+from registry.models import BulkError, BulkJob, BulkPart, Device, InteractionEvent, MobileApp, Registration
 from registry.ports import announce
-from registry.services import bulk_jobs, clock, history
+from registry.services import bulk_jobs, clock, dead_letters, history
 from registry.services.decisions import ask_again
 from registry.services.errors import InvalidInput
 from registry.services.hygiene import retire
@@ -141,6 +141,14 @@ def _retire(ids: Sequence[int], by: str) -> int:
     return retire(Q(pk__in=ids), RetiredReason.BY_HAND)
 
 
+def _replay(ids: Sequence[int], by: str) -> int:
+    return dead_letters.replay(InteractionEvent.objects.filter(pk__in=ids))
+
+
+def _discard(ids: Sequence[int], by: str) -> int:
+    return dead_letters.discard(InteractionEvent.objects.filter(pk__in=ids))
+
+
 @dataclass(frozen=True)
 class Act:
     """What is done to the rows of these ids for somebody; returns how many changed. `followers` have work then."""
@@ -154,5 +162,7 @@ ACTS: dict[BulkKind, Act] = {
     BulkKind.CHECK: Act(_check, ("plan", "confirm", "push")),
     BulkKind.RETIRE: Act(_retire, ("plan",)),
     BulkKind.MAP_AGAIN: Act(ask_again, ("map",)),
+    BulkKind.REPLAY: Act(_replay, ("relay",)),
+    BulkKind.DISCARD: Act(_discard, ("tally",)),
 }
 PLANS = (BulkKind.CHECK, BulkKind.RETIRE)  # these leave work to the planner

@@ -127,7 +127,7 @@ def test_known_devices_are_planned_before_a_flood_of_new_ones(world: World) -> N
 
 
 def test_the_steps_of_a_hand_over_have_a_queue_of_their_own() -> None:
-    assert {"plan", "cleanup"} == tasks.URGENT
+    assert {"plan", "cleanup"} == {step for step, queue in tasks.QUEUES.items() if queue == "tokenhub.urgent"}
 
 
 def test_a_corrected_platform_is_cleaned_up_and_registered_anew(world: World) -> None:

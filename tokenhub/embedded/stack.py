@@ -160,7 +160,7 @@ class _Stack:
         worker = [*celery, "worker", "--pool", "prefork", "--loglevel", "INFO"]
         worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
         urgent = [*worker, "--concurrency", "2", "--hostname", "urgent@%h", "--queues", "tokenhub.urgent"]
-        worker += ["--concurrency", "3", "--queues", "tokenhub"]
+        worker += ["--concurrency", "3", "--queues", "tokenhub,tokenhub.events"]
         beat = [*celery, "beat", "--loglevel", "INFO", "--schedule", str(schedule)]
         return [
             self._service("web", [*web, "tokenhub.wsgi:application"]),
