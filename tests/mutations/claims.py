@@ -97,9 +97,9 @@ TABLE = [
     ),
     Mutation(
         "No event is sent that its lease may not outlast",
-        "sync/steps/relay.py",
-        old="if time.monotonic() > ends or event.tracking_id is None:",
-        new="if event.tracking_id is None:",
+        "sync/clients/cij.py",
+        old="(time.monotonic() > ends or silent >= at_once)",
+        new="silent >= at_once",
         tests=(f"{_OUTAGES}::test_nothing_is_sent_that_its_lease_may_not_outlast",),
     ),
     Mutation(

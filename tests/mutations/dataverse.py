@@ -66,8 +66,8 @@ TABLE = [
     Mutation(
         "A new address outdates the question that is in the air",
         "registry/services/users.py",
-        old='update(due_at=Now(), attempts=0, claim_no=F("claim_no") + 1)',
-        new="update(due_at=Now(), attempts=0)",
+        old='due_at=Now(), attempts=0, claim_no=F("claim_no") + 1, asked_by',
+        new="due_at=Now(), attempts=0, asked_by",
         tests=(
             "tests/registry/test_devices_api.py::test_a_new_address_is_looked_up_and_drops_the_answer_about_the_old_one",
         ),
@@ -75,7 +75,7 @@ TABLE = [
     Mutation(
         "Where a mapping moves, its devices are planned again",
         "sync/steps/map.py",
-        old="    mark_devices(moved)\n",
+        old="    mark_devices(moved, waited)\n",
         new="",
         tests=(f"{_RECHECK}::test_a_merged_contact_is_followed_to_the_last_master",),
     ),

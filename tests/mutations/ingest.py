@@ -68,8 +68,8 @@ TABLE = [
     Mutation(
         "A revision grows when CI-J has to learn of a change",
         "registry/services/ingest.py",
-        old="        device.revision += 1  # the row is locked\n    else:",
-        new="        pass\n    else:",
+        old="    device.revision += 1\n",
+        new="",
         tests=("tests/journeys/test_registration.py::test_a_changed_token_replaces_the_old_one",),
     ),
     Mutation(

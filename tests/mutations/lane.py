@@ -4,6 +4,7 @@ from tests.mutations.mutation import Mutation
 
 _LANE = "tests/registry/test_lane.py"
 _REPEATS = "registry/services/repeats.py"
+_PLAIN_CHANGES = "registry/services/plain_changes.py"
 
 TABLE = [
     Mutation(
@@ -75,5 +76,33 @@ TABLE = [
         old="counted = request.META.pop(COUNTED, None)",
         new="counted = None",
         tests=(f"{_LANE}::test_a_request_that_goes_on_to_django_is_counted_once",),
+    ),
+    Mutation(
+        "A token that the lane renews is renewed by who has the installation's secret",
+        _PLAIN_CHANGES,
+        old="($13::bytea IS NULL OR d.secret_shown AND d.secret_hash = $13::bytea)",
+        new="($13::bytea IS NULL OR true)",
+        tests=(f"{_LANE}::test_a_new_phone_gets_its_secret_by_the_lane_and_renews_its_token_with_it",),
+    ),
+    Mutation(
+        "What the lane renews is planned anew",
+        _PLAIN_CHANGES,
+        old="revision = d.revision + 1",
+        new="revision = d.revision",
+        tests=(f"{_LANE}::test_plain_changes_never_reach_django",),
+    ),
+    Mutation(
+        "What the lane wrote is announced",
+        _PLAIN_CHANGES,
+        old="    say(steps)\n",
+        new="",
+        tests=(f"{_LANE}::test_the_lane_announces_what_it_wrote",),
+    ),
+    Mutation(
+        "A user's further phones are left to who counts them",
+        _PLAIN_CHANGES,
+        old=" AND NOT $21::bool AND ",
+        new=" AND ($21::bool OR true) AND ",
+        tests=(f"{_LANE}::test_what_is_not_plain_is_left_to_django",),
     ),
 ]
