@@ -10,7 +10,7 @@ SEED ?= 1
 DURATION ?= 120
 ONLY ?=
 
-.PHONY: help install lock up demo chaos test test-extra rolling mutations bench lint openapi format clean
+.PHONY: help install lock up demo chaos test test-extra screenshots rolling mutations bench lint openapi format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -43,6 +43,10 @@ test: install ## the whole suite, on real PostgreSQL and Valkey
 
 test-extra: install clients/typescript/node_modules/.installed ## what needs Debian packages: chromium nodejs npm
 	@$(PY) -m pytest -m extra tests/extra
+
+screenshots: install ## draw docs/images anew: the pages that people open first, in both themes (Debian: chromium pngquant)
+	@TOKENHUB_SCREENSHOTS=docs/images $(PY) -m pytest -m extra tests/extra/test_screenshots.py -q
+	@pngquant --force --ext .png docs/images/*.png
 
 rolling: install ## restart every process in turn behind nginx and under load: nothing may fail or get lost (Debian: nginx-light)
 	@$(PY) -m pytest -m extra tests/extra/test_rolling_restart.py -q -s

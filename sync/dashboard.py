@@ -123,7 +123,7 @@ def _by_platform(latest: Sequence[DayFigures]) -> str:
             sum(row.registrations.get(f"{platform}:{state}", 0) for row in latest for state in states)
             for platform in Platform.values
         ]
-        datasets.append({**_bars(label, counts, tone), "stack": "all"})
+        datasets.append({**_bars(label, counts, tone), "stack": "all", "borderRadius": 0})
     return _chart([str(label) for label in Platform.labels], *datasets)
 
 
@@ -141,7 +141,7 @@ def _line(label: str, data: Sequence[float | None], tone: str, suffix: str = "")
     lone = all(before is None or after is None for before, after in pairwise(data))
     return {
         "label": label, "data": data, "borderColor": colour, "backgroundColor": colour, "borderWidth": 2,
-        "spanGaps": True, "tension": 0.3, "displayYAxis": True, "maxTicksXLimit": 7,
+        "spanGaps": True, "cubicInterpolationMode": "monotone", "displayYAxis": True, "maxTicksXLimit": 7,
         **({"suffixYAxis": suffix} if suffix else {}),
         **({"pointStyle": "circle", "pointRadius": 3} if lone else {}),
     }  # fmt: skip
