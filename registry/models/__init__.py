@@ -10,7 +10,7 @@ from registry.models.events import EventMark, InteractionEvent
 from registry.models.figures import DayFigures, FiguresPosition
 from registry.models.history import HistoryEntry
 from registry.models.insight import EventCount, EventCountChange, RegisteredDevices
-from registry.models.sync import AT_REST, ChangeFeed, DataverseMapping, Registration, RollingCheck
+from registry.models.sync import AT_REST, ChangeFeed, DataverseMapping, Reconciliation, Registration, RollingCheck
 
 __all__ = [
     "AT_REST",
@@ -36,6 +36,7 @@ __all__ = [
     "MobileApp",
     "MobileUser",
     "Pause",
+    "Reconciliation",
     "RegisteredDevices",
     "Registration",
     "ReplacedConnection",

@@ -214,3 +214,21 @@ class RollingCheck(models.Model):
 
     def __str__(self) -> str:
         return f"at device {self.position}"
+
+
+class Reconciliation(models.Model):
+    """The comparison of an app with CI-J after its tables came back from a backup: see registry/services/reconcile.py.
+
+    What was believed before `started_at` is not believed any more. `stage` and `position` say how far rows are marked.
+    """
+
+    app = models.OneToOneField(MobileApp, models.CASCADE, primary_key=True, related_name="reconciliation")
+    started_at = models.DateTimeField(db_default=Now())
+    everything = models.BooleanField(default=False, help_text="Registrations are sent again before their phones launch")
+    stage = models.PositiveSmallIntegerField(default=0)
+    position = models.BigIntegerField(default=0)
+    cleanups = models.PositiveIntegerField(default=0, help_text="Registrations to be cleaned up once more")
+    sends = models.PositiveIntegerField(default=0, help_text="Registrations to be sent again")
+
+    def __str__(self) -> str:
+        return f"{self.app_id}: since {self.started_at}"

