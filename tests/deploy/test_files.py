@@ -137,3 +137,11 @@ def test_the_newest_version_is_what_the_manifests_run() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     build = yaml.safe_load((DEPLOY / "kubernetes" / "kustomization.yaml").read_text())
     assert build["images"][0]["newTag"] == version
+
+
+def test_rules_and_dashboard_ask_for_metrics_that_there_are() -> None:
+    documented = set(re.findall(r"^\| `(tokenhub_\w+)`", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE))
+    for path in (DEPLOY / "prometheus" / "rules.yaml", DEPLOY / "grafana" / "tokenhub.json"):
+        asked = {name.removesuffix("_bucket") for name in re.findall(r"\btokenhub_[a-z_]+\b", path.read_text())}
+        assert asked
+        assert asked <= documented, path
