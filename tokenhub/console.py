@@ -48,6 +48,7 @@ SIDEBAR: tuple[tuple[str, tuple[Page, ...]], ...] = (
         "Customer Insights - Journeys",
         (
             _table("Registrations", "app_registration", "registry.registration"),
+            Page("Opens", "monitoring", "opens", "registry.view_eventcount"),
             _table("Interaction events", "touch_app", "registry.interactionevent"),
             _table("Pauses", "pause_circle", "registry.pause"),
         ),

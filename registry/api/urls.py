@@ -2,7 +2,7 @@ import uuid
 
 from django.urls import path, register_converter
 
-from registry.api import imports, users, views
+from registry.api import imports, insight, users, views
 from registry.api.serializers import INSTALLATION_ID
 
 
@@ -50,4 +50,8 @@ urlpatterns = [
     path("users/<user_id:user_id>", users.UserView.as_view()),
     path("erasures/<uuid:erasure_id>", users.ErasureView.as_view()),
     path("events", views.EventsView.as_view()),
+    path("insight/days", insight.DaysView.as_view()),
+    path("insight/days.csv", insight.DaysFileView.as_view()),
+    path("insight/messages", insight.MessagesView.as_view()),
+    path("insight/messages.csv", insight.MessagesFileView.as_view()),
 ]

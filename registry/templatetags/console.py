@@ -41,3 +41,9 @@ def token_end(row: Any) -> str:
 def dynamics_url(environment: DataverseEnvironment, table: str, record: uuid.UUID | None) -> str:
     """The record's page in Dynamics, or "" where there is none to tell."""
     return record_url(environment, table, record) if record else ""
+
+
+@register.filter
+def rate(share: float | None) -> str:
+    """A share in per cent."""
+    return NOTHING if share is None else f"{100 * share:.1f} %"
