@@ -90,6 +90,11 @@ def _living(processes: list[vitals.Process]) -> Iterator[Metric]:
 def _census(taken: census.Census | None) -> Iterator[Metric]:
     registrations = GaugeMetricFamily("tokenhub_registrations", "Registrations by state.", labels=["app", "state"])
     devices = GaugeMetricFamily("tokenhub_devices", "Active devices.", labels=["app"])
+    events = GaugeMetricFamily("tokenhub_events", "Events that wait, and dead letters.", labels=["app", "state"])
+    parts = GaugeMetricFamily("tokenhub_partitions", "Partitions of a table.", labels=["table"])
+    size = GaugeMetricFamily("tokenhub_partitions_bytes", "Their size, with indexes.", labels=["table"])
+    rows = GaugeMetricFamily("tokenhub_partitions_rows", "Their rows, as PostgreSQL estimates.", labels=["table"])
+    oldest = GaugeMetricFamily("tokenhub_partitions_oldest_seconds", "Since the oldest one began.", labels=["table"])
     age = GaugeMetricFamily("tokenhub_census_age_seconds", "Since registrations and devices were counted last.")
     if taken is not None:
         for app, states in taken.registrations.items():
@@ -97,5 +102,13 @@ def _census(taken: census.Census | None) -> Iterator[Metric]:
                 registrations.add_metric([app, state], count)
         for app, count in taken.devices.items():
             devices.add_metric([app], count)
+        for app, states in taken.events.items():
+            for state, kept in states.items():
+                events.add_metric([app, state], kept)
+        for table, sizes in taken.partitions.items():
+            parts.add_metric([table], sizes["count"])
+            size.add_metric([table], sizes["bytes"])
+            rows.add_metric([table], sizes["rows"])
+            oldest.add_metric([table], sizes["age"])
         age.add_metric([], taken.age)
-    yield from (registrations, devices, age)
+    yield from (registrations, devices, events, parts, size, rows, oldest, age)

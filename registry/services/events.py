@@ -16,9 +16,12 @@ from registry.crypto import sha256
 from registry.models import Device, EventMark, InteractionEvent, MobileApp
 from registry.ports import announce
 from registry.services import correlation, event_counts
+from registry.services.counters import Counter
 from registry.services.installations import shows_secret
 from registry.services.locking import in_transaction
 from registry.states import EventState, NotRelayedReason
+
+EVENTS = Counter("tokenhub_events_total", "Events that phones reported.", ["app", "result"])
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,9 @@ def record_events(app: MobileApp, reports: Sequence[ReportedEvent], secret: str 
         rows[number] = _row(app, report, device)
     new = in_transaction(lambda: _insert(reports, rows))
     announce(["relay"] if any(rows[number].due_at for number in new) else [])
-    for number in rows:
+    for number, row in rows.items():
         kept[number] = Kept.ACCEPTED if number in new else Kept.DUPLICATE
+        EVENTS.add(app.slug, (row.reason or kept[number].value) if number in new else Kept.DUPLICATE.value)
     return kept
 
 

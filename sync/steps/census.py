@@ -1,23 +1,34 @@
-"""Census: how many registrations of each state and how many active devices each app has.
+"""Census: each app's registrations by state, active devices and open events, and how large partitions are.
 
 Counting millions of rows takes seconds, so it is done now and then, by the indexes alone, and whoever wants to know
 reads the last count from Valkey.
 """
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypedDict
 
 import redis
 from django.conf import settings
 from django.db.models import Count
 
-from registry.models import Device, MobileApp, Registration
+from registry.models import Device, InteractionEvent, MobileApp, Registration
+from registry.services import clock, partitions
 from registry.services.valkey import valkey
-from registry.states import RegistrationState
+from registry.states import EventState, RegistrationState
 
 COUNTED, RESTS = "tokenhub:census", "tokenhub:census:rests"
 KEPT = 24 * 3600  # seconds
+OPEN_EVENTS = (EventState.READY.value, EventState.FAILED.value)  # few; nobody counts the hundred millions
+
+
+class PartitionSizes(TypedDict):
+    """A partitioned table: its partitions, the oldest one's age in seconds, and how much they hold."""
+
+    count: int
+    age: float
+    bytes: int
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,8 @@ class Census:
 
     registrations: dict[str, dict[str, int]]
     devices: dict[str, int]
+    events: dict[str, dict[str, int]] = field(default_factory=dict)
+    partitions: dict[str, PartitionSizes] = field(default_factory=dict)
     age: float = 0.0
 
 
@@ -48,7 +61,8 @@ def last() -> Census | None:
         return None
     counted = json.loads(text)
     now: Any = valkey().time()
-    return Census(counted["registrations"], counted["devices"], max(0.0, float(now[0] - counted["at"])))
+    at = counted.pop("at")
+    return Census(**{"events": {}, "partitions": {}, **counted, "age": max(0.0, float(now[0] - at))})
 
 
 def _count() -> Census:
@@ -58,4 +72,21 @@ def _count() -> Census:
         registrations[slugs[app]][state] = count
     living = Device.objects.filter(retired_at__isnull=True).order_by().values_list("app").annotate(Count("pk"))
     devices = dict.fromkeys(slugs.values(), 0) | {slugs[app]: count for app, count in living}
-    return Census(registrations, devices)
+    events = {slug: dict.fromkeys(OPEN_EVENTS, 0) for slug in slugs.values()}
+    held = InteractionEvent.objects.filter(app__in=slugs, state__in=OPEN_EVENTS)
+    for app, state, count in held.order_by().values_list("app", "state").annotate(Count("pk")):
+        if app in slugs:
+            events[slugs[app]][state] = count
+    return Census(registrations, devices, events, {table.table: _sizes(table) for table in partitions.tables()})
+
+
+def _sizes(table: partitions.Partitioned) -> PartitionSizes:
+    found = partitions.partitions(table)
+    begun = [partition.start for partition in found if partition.start is not None and partition.rows]
+    now = clock.now()
+    return {
+        "count": len(found),
+        "age": max((now - start).total_seconds() for start in begun) if begun else 0.0,
+        "bytes": sum(partition.size for partition in found),
+        "rows": sum(max(0, partition.rows) for partition in found),
+    }

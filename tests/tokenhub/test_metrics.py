@@ -1,6 +1,7 @@
 """/metrics: closed by default, read from the tables."""
 
 import re
+import uuid
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from tokenhub import metrics
 from tokenhub.collectors import ValkeyCollector
 from tokenhub.metrics import TablesCollector
 from tokenhub.version import VERSION
+
+TRACKING_ID = str(uuid.uuid4())
 
 
 def scrape(token: str = "") -> tuple[int, str]:
@@ -92,6 +95,8 @@ def test_requests_launches_and_registrations_are_counted(app: MobileApp, server:
     server.launch(user={"id": "anna"})
     server.launch(user={"id": "anna"})
     server.launch(token="")
+    for tracking_id in (TRACKING_ID, TRACKING_ID, ""):
+        server.post("events", {"installation_id": "phone-1", "tracking_id": tracking_id, "status": "opened"})
     tasks.run("census", "")
     counters.flush()
     found = samples(scrape("scrape-me")[1])
@@ -106,6 +111,14 @@ def test_requests_launches_and_registrations_are_counted(app: MobileApp, server:
     assert found["tokenhub_devices", "shop"] == 1
     assert found["tokenhub_registrations", "shop", "ready"] == 0
     assert found["tokenhub_census_age_seconds",] < 60
+    assert [found["tokenhub_events_total", "shop", name] for name in ("accepted", "duplicate", "test_send")] == [
+        1,
+        1,
+        1,
+    ]
+    assert found["tokenhub_events", "shop", "ready"] == 1
+    assert found["tokenhub_partitions", "registry_interactionevent"] > 1
+    assert found["tokenhub_partitions_bytes", "registry_interactionevent"] > 0
     assert found["tokenhub_build_info", VERSION] == 1
 
 
