@@ -55,6 +55,11 @@ def made_by_hand(header: dict[str, Any], key: bytes) -> str:
     return f"{signed}.{spelled(hmac.new(key, signed.encode(), hashlib.sha256).digest())}"
 
 
+def says_another_user(signed: str) -> str:
+    header, _, signature = signed.split(".")
+    return f"{header}.{token(sub='victim').split('.')[1]}.{signature}"
+
+
 def problem(answer: Any) -> str:
     return str(answer.json()["type"]).rpartition(":")[2]
 
@@ -111,6 +116,7 @@ def test_public_keys_prove_it_as_well_and_several_may(app: MobileApp, mobile: Ap
         (lambda: made_by_hand({"alg": "None"}, b""), "user-token-refused"),
         (lambda: made_by_hand({"alg": ["HS256"]}, SECRET.encode()), "user-token-refused"),
         (lambda: token()[:-4] + "AAAA", "user-token-refused"),
+        (lambda: says_another_user(token()), "user-token-refused"),
         (lambda: token(RSA, "RS256"), "user-token-refused"),
         (lambda: "not a token", "user-token-refused"),
         (lambda: "a.b.c", "user-token-refused"),

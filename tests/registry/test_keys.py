@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 
+from registry.crypto import sha256
 from registry.models import ApiKey, MobileApp
 from registry.services import keys
 from registry.services.keys import create_key
@@ -61,6 +64,21 @@ def test_unknown_keys_are_not_remembered(remembered: None, server: Api) -> None:
     for number in range(5):
         assert Api(f"thub_srv_{number}").launch().status_code == 401
     assert not keys._processes_keys
+
+
+def test_a_key_is_looked_up_by_its_hash_alone_so_that_time_tells_nothing_of_it(
+    remembered: None, app: MobileApp
+) -> None:
+    right = create_key(app=app, kind="server")
+    nearly = right[:-1] + ("A" if right[-1] != "A" else "B")
+    with CaptureQueriesContext(connection) as asked:
+        assert Api(nearly).get("devices/x").status_code == 401
+    (query,) = asked.captured_queries
+    assert sha256(nearly).hex() in query["sql"]
+    assert right[-20:-1] not in query["sql"]
+    with CaptureQueriesContext(connection) as asked:
+        assert Api(right[:-1]).get("devices/x").status_code == 401
+    assert not asked.captured_queries  # what can be no key is not looked for
 
 
 def test_the_last_use_is_written_once_in_a_while(app: MobileApp, server: Api) -> None:
