@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count
 
 from registry.crypto import sha256
 from registry.models import Device, MobileApp
@@ -65,6 +64,11 @@ INSERT INTO registry_dataversemapping (
 )
 SELECT unnest(%(users)s::bigint[]), 'pending', '', '', '[]', '', 0, now(), 0, %(asked_by)s
 ON CONFLICT DO NOTHING
+"""
+
+_CROWDED = """
+SELECT user_id FROM registry_device WHERE user_id = ANY(%(users)s) AND retired_at IS NULL
+GROUP BY user_id HAVING count(*) > %(most)s
 """
 
 
@@ -142,8 +146,7 @@ def _keep_within_limit(app: MobileApp, launches: Sequence[Launch], users: dict[s
     if not most:
         return
     newest = {users[launch.user.external_id]: launch.installation_id for launch in launches if launch.user}
-    living = Device.objects.filter(user__in=list(newest), retired_at__isnull=True).values("user")
-    for user in living.annotate(count=Count("pk")).filter(count__gt=most).values_list("user", flat=True):
+    for (user,) in _run(_CROWDED, users=list(newest), most=most):
         retire_surplus(app, Device.objects.get(app=app, installation_id=newest[user]))
 
 
