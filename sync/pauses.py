@@ -17,7 +17,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from registry.models import DataverseEnvironment, MobileApp, Pause, Registration
-from registry.services import clock
+from registry.services import clock, history
 from registry.services.locking import in_transaction, lock
 from registry.states import FailureReason, PauseReason, RegistrationState
 from sync import connect
@@ -108,6 +108,8 @@ def gate(
     pause = Pause.objects.filter(_of(subject), platform="").first()
     if pause is None:
         return Gate(subject, full)
+    if pause.reason == PauseReason.BY_HAND:
+        return Gate(subject, 0, pause)
     if pause.reason == PauseReason.UNAVAILABLE and pause.failures < settings.TOKENHUB_CIRCUIT_FAILURES:
         return Gate(subject, full, pause)
     probe = 1
@@ -140,8 +142,10 @@ def _is_present(app: MobileApp) -> bool:
 
 
 def _note(subject: Subject, error: RemoteError, probed_until: datetime | None) -> Pause | None:
-    pause = _locked(subject)
+    pause = locked(subject)
     reason = _reason(error)
+    if pause.reason == PauseReason.BY_HAND:
+        return None  # whatever was in the air: it rests already
     now = clock.now()
     earlier = pause.until if pause.pk and pause.until != probed_until else now
     throttled = reason == PauseReason.THROTTLED and pause.reason in FOR_CREDENTIALS
@@ -162,6 +166,30 @@ def _note(subject: Subject, error: RemoteError, probed_until: datetime | None) -
     return pause
 
 
+def pause_by_hand(app: MobileApp, by: str, note: str = "", platform: str = "") -> None:
+    """Until a person resumes it: of a platform register nothing new, of the whole app send nothing to CI-J at all.
+
+    Takes the place of what it rests for now.
+    """
+
+    def change() -> None:
+        pause = locked(app, platform)
+        pause.reason, pause.failures = PauseReason.BY_HAND, 1
+        pause.detail = f"by {by}: {note}" if note else f"by {by}"
+        pause.created_at = pause.until = clock.now()
+        pause.save()
+
+    in_transaction(change)
+    logger.warning("%s paused by hand%s", app, f" on {platform}" if platform else "")
+
+
+def end_for_credentials(app: MobileApp) -> None:
+    """The app's credentials are known to be good now: end a pause for them, as its probe would."""
+    if Pause.objects.filter(_of(app), platform="", reason__in=FOR_CREDENTIALS).delete()[0]:
+        logger.info("%s resumed", app)
+        send_again(app)
+
+
 def rest_for_losses(environment: DataverseEnvironment, detail: str) -> None:
     """A re-check would lose too many mappings: rest until one does not, or until a person accepts it."""
     in_transaction(lambda: _note_losses(environment, detail))
@@ -169,7 +197,7 @@ def rest_for_losses(environment: DataverseEnvironment, detail: str) -> None:
 
 
 def _note_losses(environment: DataverseEnvironment, detail: str) -> None:
-    pause = _locked(environment)
+    pause = locked(environment)
     pause.failures = pause.failures + 1 if is_for_losses(pause) else 1
     pause.reason, pause.detail = PauseReason.MAPPINGS_LOST, detail
     pause.until = clock.now() + probe_after(pause.failures)
@@ -186,18 +214,20 @@ def is_for_losses(pause: Pause) -> bool:
     return pause.reason == PauseReason.MAPPINGS_LOST
 
 
-def resume(subject: Subject) -> bool:
-    """End every pause of the subject by hand. Returns whether there was one.
+def resume(subject: Subject, by: str = "", platform: str | None = None) -> bool:
+    """End the pauses of the subject by hand, all or that of one platform. Returns whether there was one.
 
     Where it was for lost mappings, that accepts their loss: until a re-check loses few, or all were re-checked once.
     """
+    which = _of(subject) if platform is None else _of(subject) & Q(platform=platform)
     with transaction.atomic():
+        history.acting(by)
         if isinstance(subject, DataverseEnvironment):
             lost = Pause.objects.filter(_of(subject), reason=PauseReason.MAPPINGS_LOST).exists()
             if lost:
                 until = clock.now() + settings.TOKENHUB_MAPPING_RECHECK
                 DataverseEnvironment.objects.filter(pk=subject.pk).update(losses_accepted_until=until)
-        deleted, _ = Pause.objects.filter(_of(subject)).delete()
+        deleted, _ = Pause.objects.filter(which).delete()
     if deleted:
         logger.info("%s resumed", subject)
     return bool(deleted)
@@ -230,15 +260,15 @@ def _of(subject: Subject) -> Q:
     return Q(app=subject) if isinstance(subject, MobileApp) else Q(environment=subject)
 
 
-def _locked(subject: Subject) -> Pause:
+def locked(subject: Subject, platform: str = "") -> Pause:
     """The subject's pause, or a new one. Workers fail together: one at a time, one row, one count."""
-    lock(f"pause:{type(subject).__name__}:{subject.pk}")
-    return Pause.objects.filter(_of(subject), platform="").first() or _new(subject)
+    lock(f"pause:{type(subject).__name__}:{subject.pk}:{platform}")
+    return Pause.objects.filter(_of(subject), platform=platform).first() or _new(subject, platform)
 
 
-def _new(subject: Subject) -> Pause:
+def _new(subject: Subject, platform: str) -> Pause:
     if isinstance(subject, MobileApp):
-        return Pause(app=subject, failures=0, reason="")
+        return Pause(app=subject, platform=platform, failures=0, reason="")
     return Pause(environment=subject, failures=0, reason="")
 
 

@@ -11,21 +11,25 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from registry.models import MobileApp, Pause, Registration
 from registry.services import clock
-from registry.services.locking import lock
 from registry.states import FailureReason, PauseReason, Platform, RegistrationState
-from sync.pauses import probe_after
+from sync.pauses import locked, probe_after
 
 logger = logging.getLogger(__name__)
+
+_BY_HAND = Q(reason=PauseReason.BY_HAND)
 
 
 def lane(app: MobileApp, limit: int) -> tuple[list[str], int]:
     """Which platforms may be registered for now, and how many at once: those that are open, or one probe."""
-    closed = list(Pause.objects.filter(app=app, platform__gt="", failures__gte=settings.TOKENHUB_DRY_RUN_WAVE))
+    rests = Q(failures__gte=settings.TOKENHUB_DRY_RUN_WAVE) | _BY_HAND
+    closed = list(Pause.objects.filter(rests, app=app, platform__gt=""))
     for pause in closed:
+        if pause.reason == PauseReason.BY_HAND:
+            continue  # a person ends it
         # Taken by whoever moves the time on first: one probe, however many workers look.
         due = Pause.objects.filter(pk=pause.pk, until=pause.until, until__lte=clock.now())
         if limit and due.update(until=clock.now() + settings.TOKENHUB_PROBE):
@@ -47,7 +51,7 @@ def heed(app: MobileApp, decided: Iterable[Registration]) -> None:
 
 
 def _over(app: MobileApp, platform: str) -> None:
-    pause = Pause.objects.filter(app=app, platform=platform).first()
+    pause = Pause.objects.filter(~_BY_HAND, app=app, platform=platform).first()
     if pause and pause.delete()[0] and pause.failures >= settings.TOKENHUB_DRY_RUN_WAVE:
         logger.info("%s resumed on %s", app, platform)
 
@@ -55,10 +59,11 @@ def _over(app: MobileApp, platform: str) -> None:
 def _count(app: MobileApp, platform: str, failures: int, first: datetime) -> None:
     wave = settings.TOKENHUB_DRY_RUN_WAVE
     with transaction.atomic():
-        lock(f"wave:{app.pk}:{platform}")
-        pause = Pause.objects.filter(app=app, platform=platform).first()
-        if pause is None:
-            pause = Pause(app=app, platform=platform, failures=0, created_at=first)
+        pause = locked(app, platform)
+        if pause.reason == PauseReason.BY_HAND:
+            return
+        if not pause.pk:
+            pause.created_at = first
         was_open = pause.failures < wave
         pause.failures += failures
         pause.reason = PauseReason.DRY_RUN
