@@ -8,7 +8,7 @@ from enum import StrEnum
 from django.conf import settings
 from django.db.models import Count, Min, Q
 
-from registry.models import Erasure, MobileApp, Pause, Registration, TokenIssuer
+from registry.models import Erasure, MobileApp, Pause, Registration, TokenIssuer, secret_columns
 from registry.services import clock
 from registry.services.pausing import all_open_pauses
 from registry.states import ErasureState, FailureReason, PauseReason, RegistrationState
@@ -93,7 +93,7 @@ def _stalled(pauses: list[Pause], now: datetime) -> Iterator[Alert]:
     """Queues that do not move although nothing rests: the workers are down, too few, or fail."""
     apps = {pause.app_id for pause in pauses}
     environments = {pause.environment_id for pause in pauses}
-    for app in MobileApp.objects.defer("api_token").order_by("slug"):
+    for app in MobileApp.objects.defer(*secret_columns()).order_by("slug"):
         for step, age in oldest_due(app, now).items():
             rests = step != PLAN and (app.dataverse_id in environments if step == MAP else app.pk in apps)
             if age is None or rests or age <= settings.TOKENHUB_STALLED_AFTER.total_seconds():

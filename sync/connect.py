@@ -41,8 +41,9 @@ def credentials(authority: str, tenant: str, client_id: str, client_secret: str,
     )
 
 
-def connection(app: MobileApp) -> Connection:
-    return Connection(app.endpoint, app.org_id, app.mobile_app_id, app.api_token, app.slug)
+def connection(app: MobileApp, token: str = "") -> Connection:
+    """`token` is another ApiToken than the one in use."""
+    return Connection(app.endpoint, app.org_id, app.mobile_app_id, token or app.api_token, app.slug)
 
 
 def callback(batch_id: uuid.UUID) -> Callback | None:
@@ -61,6 +62,11 @@ def cij(app: MobileApp) -> CijClient:
     return CijClient(http(), connection(app), before_call=bucket(app).use)
 
 
+def cij_with(app: MobileApp, token: str) -> CijClient:
+    """For a call or two that try `token`; the app need not be stored."""
+    return CijClient(http(), connection(app, token), before_call=lambda: None)
+
+
 def dataverse(environment: DataverseEnvironment) -> DataverseClient:
     entra = credentials(
         environment.authority,
@@ -70,6 +76,17 @@ def dataverse(environment: DataverseEnvironment) -> DataverseClient:
         environment.url,
     )
     return DataverseClient(http(), environment.url, token=entra.token, forget=entra.forget, name=environment.name)
+
+
+def sign_in_anew(environment: DataverseEnvironment) -> Credentials:
+    """Credentials that have no token yet: their first one proves the client secret."""
+    return Credentials(
+        authority=environment.authority,
+        tenant=environment.tenant,
+        client_id=environment.client_id,
+        client_secret=environment.client_secret,
+        resource=environment.url,
+    )
 
 
 def tables(environment: DataverseEnvironment) -> dict[str, Table]:

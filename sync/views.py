@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST
 
 from registry.models import Registration
 from registry.ports import announce
+from registry.services.api_tokens import known
 from registry.states import RegistrationState
 from sync import connect
 from sync.clients.callbacks import SECRET_HEADER
@@ -33,7 +34,8 @@ def callback(request: HttpRequest, batch_id: uuid.UUID) -> HttpResponse:
         return HttpResponse(status=404)
     row = Registration.objects.filter(batch_id=batch_id, state=RegistrationState.SENT).select_related("app").first()
     if row is not None:
-        if not expected.is_signed(_signature(request), row.app.api_token):
+        signature = _signature(request)
+        if not any(expected.is_signed(signature, token) for token in known(row.app)):
             return HttpResponse(status=404)
         Registration.objects.filter(
             batch_id=batch_id, state=RegistrationState.SENT, in_flight=False, due_at__gt=Now()

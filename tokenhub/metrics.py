@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, ge
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from registry.models import AlertMessage, Erasure, MobileApp
+from registry.models import AlertMessage, Erasure, MobileApp, secret_columns
 from registry.services.pausing import all_open_pauses
 from registry.states import ErasureState
 from sync.alerts import open_alerts
@@ -49,7 +49,7 @@ class TablesCollector(Collector):
             labels=["app", "step"],
         )
         now = timezone.now()
-        for app in MobileApp.objects.defer("api_token").order_by("slug"):
+        for app in MobileApp.objects.defer(*secret_columns()).order_by("slug"):
             for step, age in oldest_due(app, now).items():
                 oldest.add_metric([app.slug, step], age or 0.0)
         yield oldest

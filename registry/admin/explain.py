@@ -10,14 +10,14 @@ from django.template.response import TemplateResponse
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_safe
 
-from registry.models import Device, MobileUser
+from registry.models import Device, MobileUser, secret_columns
 from registry.services import explain as service
 from registry.services import history
 from registry.services.access import visible_apps
 from registry.services.search import Hit, search
 
 PERMISSIONS = ("registry.view_mobileuser", "registry.view_device", "registry.view_registration")
-SECRETS = ("app__api_token", "app__dataverse__client_secret")  # nothing here needs them
+SECRETS = (*secret_columns("app__"), "app__dataverse__client_secret")  # nothing here needs them
 
 
 @require_safe

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from registry.models import DataverseEnvironment, MobileApp
+from registry.models import DataverseEnvironment, MobileApp, secret_columns
 from registry.services.errors import InvalidInput
 
 
@@ -38,7 +38,7 @@ def comma_separated(value: str) -> list[str]:
 def app_by_slug(slug: str) -> MobileApp:
     """The app of that slug. Raises CommandError naming the ones there are."""
     try:
-        return MobileApp.objects.defer("api_token").get(slug=slug)  # a secret that cannot be read can be replaced
+        return MobileApp.objects.defer(*secret_columns()).get(slug=slug)  # a secret that cannot be read can be replaced
     except MobileApp.DoesNotExist:
         known = ", ".join(MobileApp.objects.order_by("slug").values_list("slug", flat=True)) or "none yet"
         raise CommandError(f"There is no app {slug!r}. Known apps: {known}.") from None

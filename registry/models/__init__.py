@@ -2,7 +2,15 @@
 
 from registry.models.access import AppScope
 from registry.models.alerts import AlertEpisode, AlertMessage
-from registry.models.apps import ApiKey, DataverseEnvironment, MobileApp, Pause, ReplacedConnection, TokenIssuer
+from registry.models.apps import (
+    ApiKey,
+    DataverseEnvironment,
+    MobileApp,
+    Pause,
+    ReplacedConnection,
+    TokenIssuer,
+    secret_columns,
+)
 from registry.models.bulk import BulkError, BulkJob, BulkPart
 from registry.models.devices import Device, MobileUser
 from registry.models.erasures import Erasure
@@ -42,4 +50,5 @@ __all__ = [
     "ReplacedConnection",
     "RollingCheck",
     "TokenIssuer",
+    "secret_columns",
 ]

@@ -19,6 +19,12 @@ def default_match_by() -> list[str]:
     return [MatchKey.EMAIL.value, MatchKey.PHONE.value]
 
 
+def secret_columns(path: str = "") -> list[str]:
+    """An app's secrets at the end of `path`, for `defer`: to decrypt them costs, and one that cannot be read must not
+    hide the rest."""
+    return [f"{path}{column}" for column in ("api_token", "next_api_token", "former_api_token")]
+
+
 class DataverseEnvironment(models.Model):
     """One Dataverse organisation and the application user that we read it as."""
 
@@ -57,6 +63,11 @@ class MobileApp(models.Model):
     mobile_app_id = models.UUIDField("mobile app id")
     endpoint = models.URLField(help_text="Public endpoint, e.g. https://public-eur.mkt.dynamics.com")
     api_token = EncryptedTextField("ApiToken")
+    # While it is changed: the one that is tried until CI-J accepts it, and the one from before, which phones have.
+    next_api_token = EncryptedTextField("next ApiToken", blank=True, default="", editable=False)
+    former_api_token = EncryptedTextField("former ApiToken", blank=True, default="", editable=False)
+    api_token_changed_at = models.DateTimeField("ApiToken changed", null=True, blank=True, editable=False)
+    api_token_tried_at = models.DateTimeField(null=True, blank=True, editable=False)
     dataverse = models.ForeignKey(DataverseEnvironment, models.PROTECT, related_name="apps")
     match = models.JSONField(default=default_match, help_text="Tables to look users up in, in this order")
     match_by = models.JSONField(default=default_match_by, help_text="Keys to match by, in this order")

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db.models import Model, Q, QuerySet
 
-from registry.models import AppScope, DataverseEnvironment, MobileApp
+from registry.models import AppScope, DataverseEnvironment, MobileApp, secret_columns
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def visible_apps(user: Any) -> list[MobileApp]:
     """The apps that a request's user sees, without their secrets; not the rows of replaced connections."""
     apps = MobileApp.objects.filter(replaced_by=None).select_related("dataverse")
     seen = scope_of(user).limit(apps, "pk")
-    return list(seen.defer("api_token", "dataverse__client_secret").order_by("slug"))
+    return list(seen.defer(*secret_columns(), "dataverse__client_secret").order_by("slug"))
 
 
 NOTHING = Scope(every=False)

@@ -10,8 +10,9 @@ from django.conf import settings
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
-from registry.models import DataverseEnvironment, MobileApp
+from registry.models import DataverseEnvironment, MobileApp, secret_columns
 from registry.services.errors import InvalidInput
 from registry.services.normalise import https_origin
 from registry.states import DataverseTable, Identity, MatchKey
@@ -99,10 +100,12 @@ def identity_warnings() -> dict[str, str]:
 
 
 def set_api_token(app: MobileApp, api_token: str) -> None:
-    """Store another ApiToken of the app, encrypted; workers read it with their next batch. Raises InvalidInput."""
+    """Store another ApiToken of the app, encrypted, untried and instead of all that it had; workers read it with their
+    next batch. Raises InvalidInput."""
     if not api_token.strip():
         raise InvalidInput("api_token", "is empty.")
-    MobileApp.objects.filter(pk=app.pk).update(api_token=api_token)
+    others = {"next_api_token": "", "former_api_token": ""}  # they may be unreadable
+    MobileApp.objects.filter(pk=app.pk).update(api_token=api_token, api_token_changed_at=Now(), **others)
 
 
 def set_client_secret(environment: DataverseEnvironment, client_secret: str) -> None:
@@ -114,7 +117,7 @@ def set_client_secret(environment: DataverseEnvironment, client_secret: str) -> 
 
 def refuse_taken(org_id: uuid.UUID, mobile_app_id: uuid.UUID, but_for: MobileApp | None = None) -> None:
     """Raise InvalidInput where another app has these ids, or had them and is still retired there."""
-    same = MobileApp.objects.defer("api_token").filter(org_id=org_id, mobile_app_id=mobile_app_id, over_at=None)
+    same = MobileApp.objects.defer(*secret_columns()).filter(org_id=org_id, mobile_app_id=mobile_app_id, over_at=None)
     taken = same.exclude(Q(pk=but_for.pk) | Q(replaced_by=but_for)).first() if but_for else same.first()
     if taken is not None:
         raise InvalidInput("mobile_app_id", f"These ids are those of {taken.slug} already.")

@@ -16,7 +16,7 @@ from registry import models
 # Never a value: that it was changed says enough. Columns that only workers write are nobody's change.
 WATCHED: dict[type[Model], dict[str, Any]] = {
     models.MobileApp: {
-        "mask_fields": ["api_token"],
+        "mask_fields": ["api_token", "next_api_token", "former_api_token"],
         "exclude_fields": ["batch_cleanup", "connection_no", "marked_to", "over_at"],
     },
     models.DataverseEnvironment: {"mask_fields": ["client_secret"], "exclude_fields": ["losses_accepted_until"]},

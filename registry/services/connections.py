@@ -23,7 +23,15 @@ from django.db.models import Count, F
 from django.utils import timezone
 
 from registry.crypto import SecretUnreadable
-from registry.models import Erasure, InteractionEvent, MobileApp, Pause, Registration, ReplacedConnection
+from registry.models import (
+    Erasure,
+    InteractionEvent,
+    MobileApp,
+    Pause,
+    Registration,
+    ReplacedConnection,
+    secret_columns,
+)
 from registry.ports import announce
 from registry.services import event_counts
 from registry.services.apps import guid, refuse_taken
@@ -150,7 +158,10 @@ def _replace(pk: int, new: dict[str, Any]) -> MobileApp:
         cursor.execute("ANALYZE registry_registration")
     InteractionEvent.objects.filter(app=app, due_at__isnull=False).update(app=old)
     Pause.objects.filter(app=app).update(app=old)
-    MobileApp.objects.filter(pk=app.pk).update(**new, connection_no=F("connection_no") + 1, batch_cleanup=True)
+    tokens = {"next_api_token": "", "former_api_token": ""}  # of the old connection
+    MobileApp.objects.filter(pk=app.pk).update(
+        **new, **tokens, connection_no=F("connection_no") + 1, batch_cleanup=True
+    )
     announce(["replace", "cleanup", "confirm", "relay"])
     return old
 
@@ -162,7 +173,7 @@ def _free_slug(slug: str) -> str:
 
 
 def _abandon(pk: int, note: str) -> tuple[int, int]:
-    app = MobileApp.objects.defer("api_token").select_for_update(no_key=True).get(pk=pk)
+    app = MobileApp.objects.defer(*secret_columns()).select_for_update(no_key=True).get(pk=pk)
     left = Registration.objects.filter(app=app).exclude(is_over())
     waiting = Erasure.objects.filter(state=ErasureState.WAITING, app=app.replaced_by_id)
     erasures = {erasure.pk: erasure for erasure in waiting.select_for_update().order_by("pk")}

@@ -11,10 +11,10 @@ developer-push-device-registration.md and developer-push-interactions.md.
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hmac import compare_digest
 
 from registry.crypto import sha256
-from registry.models import Device, MobileApp
+from registry.models import Device, MobileApp, secret_columns
+from registry.services.api_tokens import proves
 from registry.services.desired import device_status
 from registry.services.ingest import Launch, LaunchUser, record_launch, retire_device
 from registry.states import DeviceState, FailureReason
@@ -44,9 +44,8 @@ class Outcome:
 def find_app(org_id: uuid.UUID, mobile_app_id: uuid.UUID, api_token: str) -> MobileApp:
     """The app that these prove. Raises NotThisApp, alike whatever is wrong, and SwitchedOff."""
     app = MobileApp.objects.filter(org_id=org_id, mobile_app_id=mobile_app_id, replaced_by=None).first()
-    known = app.api_token if app else ""
     # Compared also where there is no app: the time that it takes does not tell which ids there are.
-    if not compare_digest(known.encode(), api_token.encode()) or app is None:
+    if not proves(app, api_token) or app is None:
         raise NotThisApp
     if not app.drop_in:
         raise SwitchedOff
@@ -102,7 +101,7 @@ def app_of_token(org_id: uuid.UUID, token: str) -> MobileApp | None:
     hashes = [sha256(token), sha256(token.lower())]
     device = (
         Device.objects.select_related("app")
-        .defer("app__api_token")
+        .defer(*secret_columns("app__"))
         .filter(app__org_id=org_id, app__drop_in=True, token_hash__in=hashes)
         .order_by("-retired_at")
         .first()

@@ -11,7 +11,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from registry.models import Device, MobileApp
+from registry.models import Device, MobileApp, secret_columns
 from registry.ports import announce
 from registry.services import correlation
 from registry.services.locking import in_transaction
@@ -44,7 +44,7 @@ def retire_surplus(app: MobileApp, device: Device) -> None:
 
 def retire_stale() -> int:
     """Retire Android devices that were not seen for as long as their app says, a batch of each app; return how many."""
-    apps = MobileApp.objects.defer("api_token").filter(android_stale_days__gt=0)
+    apps = MobileApp.objects.defer(*secret_columns()).filter(android_stale_days__gt=0)
     return sum(in_transaction(partial(_retire_stale, app, timezone.now())) for app in apps)
 
 

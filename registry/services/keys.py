@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from registry.crypto import sha256
-from registry.models import ApiKey, MobileApp
+from registry.models import ApiKey, MobileApp, secret_columns
 from registry.services.connections import refuse_replaced
 from registry.services.errors import InvalidInput
 from registry.states import KeyKind
@@ -60,7 +60,7 @@ def _read_key(key_hash: bytes) -> ApiKey | None:
     believed_until = time.monotonic() + settings.TOKENHUB_KEY_CACHE.total_seconds()
     key = (
         ApiKey.objects.select_related("app")
-        .defer("app__api_token")  # nothing here needs it, and decrypting costs
+        .defer(*secret_columns("app__"))  # nothing here needs it, and decrypting costs
         .filter(key_hash=key_hash, revoked_at__isnull=True)
         .first()
     )

@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.db.models import Q, QuerySet
 
-from registry.models import Pause
+from registry.models import Pause, secret_columns
 from registry.states import PauseReason
 
 
@@ -13,5 +13,7 @@ def all_open_pauses() -> QuerySet[Pause]:
         reason=PauseReason.DRY_RUN, failures__lt=settings.TOKENHUB_DRY_RUN_WAVE
     )
     # Nothing here needs a secret, and one that cannot be read must not hide what else is wrong.
-    subjects = Pause.objects.select_related("app", "environment").defer("app__api_token", "environment__client_secret")
+    subjects = Pause.objects.select_related("app", "environment").defer(
+        *secret_columns("app__"), "environment__client_secret"
+    )
     return subjects.filter(~counting)

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db.models import Model
 
-from registry.models import BulkError, BulkJob, Device, MobileUser, Registration
+from registry.models import BulkError, BulkJob, Device, MobileUser, Registration, secret_columns
 from registry.services.lists import Choice
 
 EXPORTS = "registry.export_device"
@@ -77,8 +77,8 @@ def export(model: type[Model], choice: Choice, *, whole_tokens: bool) -> Iterato
 
 _SECRETS: Mapping[type[Model], tuple[str, ...]] = {
     Device: (),
-    MobileUser: ("app__api_token",),
-    Registration: ("app__api_token",),
+    MobileUser: tuple(secret_columns("app__")),
+    Registration: tuple(secret_columns("app__")),
 }
 
 

@@ -16,7 +16,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods
 
-from registry.models import DataverseEnvironment, DataverseMapping, MobileApp, MobileUser
+from registry.models import DataverseEnvironment, DataverseMapping, MobileApp, MobileUser, secret_columns
 from registry.services.access import visible_apps
 from registry.services.decisions import ask_again, pin
 from registry.services.dynamics import parse_record, record_url
@@ -76,7 +76,7 @@ def unresolved(request: HttpRequest) -> HttpResponse:
 def _page(request: HttpRequest, state: MappingState, apps: Iterable[int]) -> Sequence[DataverseMapping]:
     """The mappings of the page, and one more where there is a next one."""
     rows = DataverseMapping.objects.filter(user__app__in=list(apps)).select_related("user__app__dataverse")
-    rows = rows.defer("user__app__api_token")
+    rows = rows.defer(*secret_columns("user__app__"))
     if user := request.GET.get("user", ""):
         return list(rows.filter(pk=_number(user)))
     return list(rows.filter(state=state, pk__gt=_number(request.GET.get("after", ""))).order_by("pk")[: PAGE + 1])
@@ -127,7 +127,9 @@ def _decide(request: HttpRequest, apps: Mapping[int, MobileApp]) -> HttpResponse
         for name, value in request.POST.items()
         if name.startswith(prefix) and str(value).strip()
     }
-    among = MobileUser.objects.filter(app__in=list(apps)).select_related("app__dataverse").defer("app__api_token")
+    among = (
+        MobileUser.objects.filter(app__in=list(apps)).select_related("app__dataverse").defer(*secret_columns("app__"))
+    )
     users = {user.pk: user for user in among.filter(pk__in={*asked, *typed})}
     by = request.user.get_username()
     pinned = 0

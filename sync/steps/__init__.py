@@ -11,6 +11,7 @@
     relay     interaction events → CI-J
     tally     changes of events → their sums
     replace   devices of an app whose connection was replaced → planned anew, in batches
+    rotate    ApiTokens that are to replace others → in use, once CI-J accepts them
     erase     erasures whose cleanups are accepted → deleted
     hygiene   what was not seen for too long, or is over for long → retired, deleted
     bulk      what people have done to many rows at once → the rows marked, a file's devices imported

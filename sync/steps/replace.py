@@ -9,7 +9,7 @@ from functools import partial
 from django.db.models import F
 from django.db.models.functions import Now
 
-from registry.models import Device, ReplacedConnection
+from registry.models import Device, ReplacedConnection, secret_columns
 from registry.services import clock, correlation
 from registry.services.connections import is_empty
 from registry.services.locking import in_transaction
@@ -20,7 +20,7 @@ BATCH = 2000
 def run_batch() -> int:
     """Mark a batch of devices for each replaced connection that is not over; return how many."""
     marked = 0
-    for old in ReplacedConnection.objects.defer("api_token").filter(over_at__isnull=True).order_by("pk"):
+    for old in ReplacedConnection.objects.defer(*secret_columns()).filter(over_at__isnull=True).order_by("pk"):
         if old.marked_to is not None:
             marked += in_transaction(partial(_mark, old))
         elif is_empty(old):

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from registry.management.base import JsonCommand, app_by_slug
-from registry.models import ApiKey
+from registry.models import ApiKey, secret_columns
 
 
 class Command(JsonCommand):
@@ -16,7 +16,7 @@ class Command(JsonCommand):
         parser.add_argument("--app", help="only those of this app (its slug)")
 
     def act(self, **options: Any) -> dict[str, Any]:
-        keys = ApiKey.objects.select_related("app").defer("app__api_token").order_by("app__slug", "pk")
+        keys = ApiKey.objects.select_related("app").defer(*secret_columns("app__")).order_by("app__slug", "pk")
         if options["app"]:
             keys = keys.filter(app=app_by_slug(options["app"]))
         return {"keys": [_row(key) for key in keys]}

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from registry.management.base import JsonCommand
-from registry.models import ApiKey
+from registry.models import ApiKey, secret_columns
 from registry.services.keys import revoke_key
 
 
@@ -18,7 +18,7 @@ class Command(JsonCommand):
         parser.add_argument("id", type=int, help="as list_keys prints it")
 
     def act(self, **options: Any) -> dict[str, Any]:
-        key = ApiKey.objects.select_related("app").defer("app__api_token").filter(pk=options["id"]).first()
+        key = ApiKey.objects.select_related("app").defer(*secret_columns("app__")).filter(pk=options["id"]).first()
         if key is None:
             raise CommandError(f"There is no key {options['id']}. manage.py list_keys shows them.")
         lived = revoke_key(key)
