@@ -37,9 +37,13 @@ def try_all(app: MobileApp) -> list[Finding]:
 
 def try_cij(app: MobileApp) -> Finding:
     """A status call: the one that tells a wrong ApiToken, and changes nothing."""
+    return of_cij(app, _attempt(lambda: connect.cij_with(app, app.api_token).check()))
+
+
+def of_cij(app: MobileApp, error: RemoteError | None) -> Finding:
+    """What that call came to, in words."""
     step = "Customer Insights - Journeys"
     host = urlsplit(app.endpoint).netloc
-    error = _attempt(lambda: connect.cij_with(app, app.api_token).check())
     if error is None:
         return Finding(step, ok=True, what=f"{host} knows the app and takes its ApiToken.")
     if isinstance(error, Refused | Denied):

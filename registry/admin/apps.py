@@ -3,12 +3,16 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.html import format_html
 
 from registry import models
-from registry.admin.base import ConsoleAdmin, ReadOnlyAdmin
-from registry.services.access import Scope
+from registry.admin.base import ConsoleAdmin, ReadOnlyAdmin, page_action
+from registry.services.access import Scope, scope_of
 from registry.services.apps import identity_warnings
 from registry.services.connections import left_under
 
@@ -17,7 +21,10 @@ from registry.services.connections import left_under
 class MobileAppAdmin(ConsoleAdmin):
     app_path = "pk"
     search_fields = ("slug__startswith", "name__istartswith")
-    list_display = ("slug", "name", "endpoint", "dataverse", "identity")
+    list_display = ("slug", "name", "endpoint", "dataverse", "identity", "runs")
+    list_select_related = ("dataverse",)
+    actions_list = ("connect",)
+    actions_detail = ("run",)
     exclude = ("api_token", "batch_cleanup")
     # What was registered under the old ones could not be cleaned up any more.
     readonly_fields = ("org_id", "mobile_app_id", "endpoint")  # manage.py replace_connection
@@ -26,7 +33,25 @@ class MobileAppAdmin(ConsoleAdmin):
         return super().get_queryset(request).filter(replaced_by=None)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return False  # manage.py create_app asks for the ApiToken and checks the host
+        return False  # sync.pages.connect_app asks for the ApiToken and tries it
+
+    def has_connect_permission(self, request: HttpRequest) -> bool:
+        return scope_of(request.user).every and request.user.has_perm("registry.add_mobileapp")
+
+    @page_action(description="Connect an app", permissions=["connect"], icon="add_link")
+    def connect(self, request: HttpRequest) -> HttpResponse:
+        return redirect("connect_app")
+
+    @page_action(description="Connection, pauses and keys", permissions=["view"], icon="tune")
+    def run(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        app = self.get_object(request, object_id)
+        if app is None:
+            raise PermissionDenied
+        return redirect("app", app.slug)
+
+    @admin.display(description="run it")
+    def runs(self, app: models.MobileApp) -> str:
+        return format_html('<a href="{}">Connection, pauses, keys</a>', reverse("app", args=[app.slug]))
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         seen = set(self.get_queryset(request).values_list("slug", flat=True))

@@ -30,19 +30,31 @@ def create_dataverse(
     spelled = authority.strip().rstrip("/")
     if urlsplit(spelled).scheme != "https" or not urlsplit(spelled).hostname:
         raise InvalidInput("authority", "must be an https address, e.g. https://login.microsoftonline.com.")
-    return _save(
-        DataverseEnvironment(
-            name=name,
-            url=https_origin("url", url, settings.TOKENHUB_DATAVERSE_HOST_SUFFIXES),
-            tenant=tenant,
-            client_id=client_id,
-            client_secret=client_secret,
-            authority=spelled.removesuffix(f"/{tenant}"),
-        )
+    environment = DataverseEnvironment(
+        name=name,
+        url=https_origin("url", url, settings.TOKENHUB_DATAVERSE_HOST_SUFFIXES),
+        tenant=tenant,
+        client_id=client_id,
+        client_secret=client_secret,
+        authority=spelled.removesuffix(f"/{tenant}"),
     )
+    _check(environment)
+    environment.save(force_insert=True)
+    return environment
 
 
-def create_app(
+def create_app(**fields: Any) -> MobileApp:
+    """Store a mobile app of what `checked_app` takes. Raises InvalidInput."""
+    return store(checked_app(**fields))
+
+
+def store(app: MobileApp) -> MobileApp:
+    """Store an app that was checked."""
+    app.save(force_insert=True)
+    return app
+
+
+def checked_app(
     *,
     slug: str,
     name: str,
@@ -56,26 +68,26 @@ def create_app(
     identity: str = Identity.JWT,
     **more: Any,
 ) -> MobileApp:
-    """Store a mobile app, with `more` of its fields. Raises InvalidInput, also when the slug or the ids are taken."""
+    """An app with `more` of its fields, not stored yet. Raises InvalidInput, also when slug or ids are taken."""
     org, mobile_app = guid("org_id", org_id), guid("mobile_app_id", mobile_app_id)
     refuse_taken(org, mobile_app)
     if (region := more.get("default_region")) and region not in phonenumbers.SUPPORTED_REGIONS:
         raise InvalidInput("default_region", f"{region!r} is no country (ISO 3166, two capital letters, e.g. DE).")
-    return _save(
-        MobileApp(
-            slug=slug,
-            name=name,
-            org_id=org,
-            mobile_app_id=mobile_app,
-            endpoint=https_origin("endpoint", endpoint, settings.TOKENHUB_CIJ_HOST_SUFFIXES),
-            api_token=api_token,
-            dataverse=dataverse,
-            match=_chosen("match", match, DataverseTable.values),
-            match_by=_chosen("match_by", match_by, MatchKey.values),
-            identity=identity,
-            **more,
-        )
+    app = MobileApp(
+        slug=slug,
+        name=name,
+        org_id=org,
+        mobile_app_id=mobile_app,
+        endpoint=https_origin("endpoint", endpoint, settings.TOKENHUB_CIJ_HOST_SUFFIXES),
+        api_token=api_token,
+        dataverse=dataverse,
+        match=_chosen("match", match, DataverseTable.values),
+        match_by=_chosen("match_by", match_by, MatchKey.values),
+        identity=identity,
+        **more,
     )
+    _check(app)
+    return app
 
 
 def identity_warnings() -> dict[str, str]:
@@ -139,12 +151,10 @@ def _chosen(field: str, values: Sequence[str] | None, allowed: Sequence[str]) ->
     return chosen
 
 
-def _save[M: models.Model](row: M) -> M:
-    """Validate with the model's own rules and insert; the first error becomes an InvalidInput."""
+def _check(row: models.Model) -> None:
+    """Validate with the model's own rules; the first error becomes an InvalidInput."""
     try:
         row.full_clean()
     except ValidationError as error:
         field, messages = next(iter(error.message_dict.items()))
         raise InvalidInput("drop_in" if field == NON_FIELD_ERRORS else field, messages[0]) from None
-    row.save(force_insert=True)
-    return row
