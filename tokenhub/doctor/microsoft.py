@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from registry.crypto import SecretUnreadable
-from registry.models import DataverseEnvironment, MobileApp, TokenIssuer
+from registry.models import DataverseEnvironment, MobileApp, TokenIssuer, secret_columns
 from sync import connect
 from sync.clients.errors import Denied, Refused, RemoteError, Throttled
 from sync.clients.http import ssl_context
@@ -32,7 +32,7 @@ def everything() -> Iterator[Finding]:
             yield skew(f"that of {urlsplit(origin).netloc}", date, coarse=1.0)
     for environment in DataverseEnvironment.objects.defer("client_secret").order_by("name"):
         yield from _environment(environment.pk, environment.name)
-    for app in MobileApp.objects.defer("api_token").order_by("slug"):
+    for app in MobileApp.objects.defer(*secret_columns()).order_by("slug"):
         if _origin(app.endpoint) in reached:
             yield _api_token(app.pk, app.slug)
 
@@ -117,7 +117,7 @@ def _environment(pk: int, name: str) -> Iterator[Finding]:
 def _tables(part: str, environment: DataverseEnvironment) -> Iterator[Finding]:
     """Whether the application user may read what users are looked up in."""
     client, tables = connect.dataverse(environment), connect.tables(environment)
-    apps = MobileApp.objects.defer("api_token").filter(dataverse=environment)
+    apps = MobileApp.objects.defer(*secret_columns()).filter(dataverse=environment)
     for name in sorted({name for app in apps for name in app.match}):
         table = tables[name]
         try:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import redis
 from django.conf import settings
 
-from registry.models import MobileApp
+from registry.models import MobileApp, secret_columns
 from registry.services import clock, vitals
 from sync.alerts import open_alerts
 from sync.status import oldest_due
@@ -56,7 +56,7 @@ def alerts() -> Iterator[Finding]:
     now = clock.now()
     ages = {
         f"{step} of {app.slug}": age
-        for app in MobileApp.objects.defer("api_token").order_by("slug")
+        for app in MobileApp.objects.defer(*secret_columns()).order_by("slug")
         for step, age in oldest_due(app, now).items()
         if age is not None
     }
