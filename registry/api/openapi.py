@@ -85,6 +85,8 @@ class Schema(AutoSchema):
             return None
         for serializer in getattr(self.view, "components", ()):  # that only raw parts of the document refer to
             self.resolve_serializer(serializer, "request")
+        if getattr(self.view, "body_required", False):  # of a raw schema nobody else can tell
+            operation["requestBody"]["required"] = True
         statuses = {*ALWAYS, *self._problems(operation), *getattr(self.view, "problems", {}).get(self.method, ())}
         for status in sorted(statuses):
             operation["responses"][status] = {"$ref": f"#/components/responses/{PROBLEMS[status][0]}"}

@@ -129,6 +129,7 @@ class SignOutView(APIView):
 
 class EventsView(APIView):
     components = [EventSerializer]
+    body_required = True
 
     @extend_schema(
         operation_id="report_events",
