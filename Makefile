@@ -41,7 +41,7 @@ chaos: install ## the full stack under load while everything is killed and cut, 
 test: install ## the whole suite, on real PostgreSQL and Valkey
 	@$(PY) -m pytest -n auto
 
-test-extra: install clients/typescript/node_modules/.installed ## what needs Debian packages: chromium nodejs npm
+test-extra: install clients/typescript/node_modules/.installed ## what needs Debian packages: see .ci/run
 	@$(PY) -m pytest -m extra tests/extra
 
 screenshots: install ## draw docs/images anew: the pages that people open first, in both themes (Debian: chromium pngquant)
@@ -52,7 +52,7 @@ rolling: install ## restart every process in turn behind nginx and under load: n
 	@$(PY) -m pytest -m extra tests/extra/test_rolling_restart.py -q -s
 
 clients/typescript/node_modules/.installed: clients/typescript/package-lock.json
-	@command -v npm >/dev/null || { echo "npm is missing. On Debian: apt-get install chromium nodejs npm" >&2; exit 1; }
+	@command -v npm >/dev/null || { echo "npm is missing. On Debian: apt-get install nodejs npm" >&2; exit 1; }
 	@npm ci --no-audit --no-fund --silent --prefix clients/typescript
 	@touch $@
 
@@ -68,6 +68,12 @@ lint: install ## formatting, lint rules, types, import directions
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 	@$(VENV)/bin/prek validate-config .pre-commit-config.yaml
+
+audit: install ## known weaknesses of what requirements.lock names; says so where nobody can be asked
+	@$(PY) -m tests.audit
+
+sbom: install ## write sbom.json (CycloneDX) of requirements.lock
+	@$(VENV)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o sbom.json requirements.lock
 
 openapi: install ## write the API's OpenAPI document anew
 	@$(PY) manage.py spectacular --skip-checks --validate --fail-on-warn --file registry/api/openapi.yaml
