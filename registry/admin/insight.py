@@ -1,6 +1,7 @@
 """How messages are received: opens by day and by message, of one app."""
 
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
 
 from django.contrib import admin
 from django.contrib.auth.decorators import permission_required
@@ -8,12 +9,17 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.views.decorators.http import require_safe
 
+from registry.models import MobileApp
 from registry.services import insight as service
 from registry.services.access import visible_apps
 
 PERIODS = (7, 30, 90, 365)
 MESSAGES = 50
-FILES = {"days": (service.Day, service.by_day), "messages": (service.Message, service.by_message)}
+type Read = Callable[[MobileApp, date, date], Sequence[service.Day | service.Message]]
+FILES: dict[str, tuple[type[service.Day] | type[service.Message], Read]] = {
+    "days": (service.Day, service.by_day),
+    "messages": (service.Message, service.by_message),
+}
 
 
 @require_safe
