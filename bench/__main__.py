@@ -6,7 +6,7 @@ import sys
 
 from bench.peers.setup import folder
 
-SUITES = ("launch", "sync", "scale", "admin")
+SUITES = ("launch", "where", "sync", "scale", "admin")
 
 
 def main(chosen: list[str]) -> None:

@@ -20,6 +20,7 @@ request = function()
     at = at %% #bodies + 1
     return wrk.format(nil, %(path)s, nil, bodies[at])
 end
+%(pace)s
 done = function(summary, latency, requests)
     io.write(string.format(
         'RESULT {"requests": %%d, "seconds": %%f, "errors": %%d, "p50": %%f, "p99": %%f}\\n',
@@ -53,8 +54,13 @@ class Measured:
     cpu: float
 
 
-def run(load: Load, server: Server, folder: Path, *, seconds: float, connections: int = 8) -> Measured:
-    """Load the server for so long. Raises AssertionError where one answer is not 2xx."""
+def run(
+    load: Load, server: Server, folder: Path, *, seconds: float, connections: int = 8, pause: float = 0
+) -> Measured:
+    """Load the server for so long. Raises AssertionError where one answer is not 2xx.
+
+    `pause`: milliseconds, on the average and at random, that each connection rests before a request; not measured.
+    """
     bodies, script = folder / "bodies.txt", folder / "load.lua"
     bodies.write_text("".join(f"{body}\n" for body in load.bodies))
     script.write_text(
@@ -66,6 +72,7 @@ def run(load: Load, server: Server, folder: Path, *, seconds: float, connections
             ),
             "bodies": json.dumps(str(bodies)),
             "path": json.dumps(load.path),
+            "pace": f"delay = function() return -math.log(1 - math.random()) * {pause} end" if pause else "",
         }
     )
     argv = ["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds:g}s"]
