@@ -142,7 +142,8 @@ def test_the_page_counts_nothing(fleet: list[Device]) -> None:
         page = client.get("/admin/").content.decode()
     for query in queries.captured_queries:
         for table in ("registry_device", "registry_mobileuser", "registry_historyentry"):
-            assert f'FROM "{table}"' not in query["sql"], query["sql"]
+            # What waits for the planner is read from its index, up to a limit.
+            assert f'FROM "{table}"' not in query["sql"] or " LIMIT " in query["sql"], query["sql"]
         assert "COUNT(" not in query["sql"] or "registry_erasure" in query["sql"] or "Unknown" in query["sql"], query[
             "sql"
         ]
