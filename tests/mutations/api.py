@@ -54,7 +54,7 @@ TABLE = [
     Mutation(
         "The drop-in paths need the app's ApiToken",
         "registry/services/dropin.py",
-        old="if not compare_digest(known.encode(), api_token.encode()) or app is None:",
+        old="if not proves(app, api_token) or app is None:",
         new="if app is None:",
         tests=(f"{_DROP_IN}::test_bad_registrations_are_refused_and_none_of_a_batch_is_taken",),
     ),

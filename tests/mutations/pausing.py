@@ -62,7 +62,7 @@ TABLE = [
     Mutation(
         "Workers that fail together write one pause",
         "sync/pauses.py",
-        old='    lock(f"pause:{type(subject).__name__}:{subject.pk}")\n',
+        old='    lock(f"pause:{type(subject).__name__}:{subject.pk}:{platform}")\n',
         new="",
         tests=(f"{_PAUSES}::test_workers_that_fail_at_the_same_time_write_one_pause_and_count_both",),
     ),
@@ -194,8 +194,8 @@ TABLE = [
     ),
     Mutation(
         "Workers that count failed test messages together lose none",
-        "sync/waves.py",
-        old='        lock(f"wave:{app.pk}:{platform}")\n',
+        "sync/pauses.py",
+        old='    lock(f"pause:{type(subject).__name__}:{subject.pk}:{platform}")\n',
         new="",
         tests=(f"{_WAVES}::test_workers_that_count_failed_test_messages_together_lose_none",),
     ),
