@@ -23,7 +23,7 @@ def measure() -> list[dict[str, object]]:
     with known(DEVICES) as (stores, _):
         done = subprocess.run(
             machine.pinned([sys.executable, "-m", "bench.admin"], machine.SERVER_CORE),
-            env=stores.environment,
+            env={**stores.environment, "TOKENHUB_SECOND_FACTOR": "false"},
             stdout=subprocess.PIPE,
             check=True,
             cwd=machine.ROOT,

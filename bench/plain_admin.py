@@ -3,15 +3,15 @@
 Dressed by Unfold as ours are, so that both draw the same page. Columns and searches are ours before this was measured.
 """
 
-from django.contrib.admin import AdminSite
 from django.urls import path
 from unfold.admin import ModelAdmin
+from unfold.sites import UnfoldAdminSite
 
 from registry.admin.base import token_end
 from registry.models import Device, MobileUser, Registration
 from tokenhub.urls import urlpatterns as ours
 
-site = AdminSite(name="plain")
+site = UnfoldAdminSite(name="plain")
 
 
 class PlainDeviceAdmin(ModelAdmin):  # type: ignore[misc]
