@@ -29,19 +29,21 @@ Decide = Callable[[Registration, datetime], Change]
 
 # Of an app whose connection is being replaced, or was since the app was read, nothing is claimed: what moves to the old
 # connection is claimed there, and what is new is not for it.
+# MATERIALIZED: PostgreSQL may ask for a mere subquery once for each row of a table that it takes for small, and skips
+# what it took before, so that the limit would be none.
 _CLAIM = """
 WITH present AS MATERIALIZED (
     SELECT id FROM registry_mobileapp WHERE id = %(app)s AND connection_no = %(connection)s FOR SHARE SKIP LOCKED
-)
-UPDATE registry_registration
-SET due_at = now() + %(lease)s, in_flight = true, claim_no = claim_no + 1, {set}
-WHERE id IN (
+), due AS MATERIALIZED (
     SELECT r.id FROM registry_registration r
     WHERE r.app_id = %(app)s AND EXISTS (SELECT FROM present)
         AND r.step = %(step)s AND r.due_at <= now() AND r.platform = ANY(%(platforms)s) {where}
     ORDER BY {{order}} LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 )
+UPDATE registry_registration
+SET due_at = now() + %(lease)s, in_flight = true, claim_no = claim_no + 1, {set}
+WHERE id IN (SELECT id FROM due)
 RETURNING *
 """
 _CLAIMS = {

@@ -68,10 +68,10 @@ def count(changes: Iterable[tuple[InteractionEvent, str, int]]) -> None:
 
 
 _FOLD = """
-WITH changes AS (
-    DELETE FROM registry_eventcountchange WHERE id IN (
-        SELECT id FROM registry_eventcountchange ORDER BY id LIMIT {batch} FOR UPDATE SKIP LOCKED
-    ) RETURNING *
+WITH oldest AS MATERIALIZED (
+    SELECT id FROM registry_eventcountchange ORDER BY id LIMIT {batch} FOR UPDATE SKIP LOCKED
+), changes AS (
+    DELETE FROM registry_eventcountchange WHERE id IN (SELECT id FROM oldest) RETURNING *
 ), folded AS (
     INSERT INTO registry_eventcount AS sums (app_id, day, tracking_id, {columns})
     SELECT coalesce(app.replaced_by_id, app.id), day, tracking_id, {totals}

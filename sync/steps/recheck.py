@@ -30,16 +30,17 @@ BATCH = 490
 AFTER_FAILURE = timedelta(seconds=30)
 
 # No other claim takes them along: what is claimed is due beyond the time that a claim looks ahead, and should the
-# worker die it is looked at then.
+# worker die it is looked at then. MATERIALIZED: sync.outbox says why.
 _CLAIM = """
-UPDATE registry_dataversemapping SET recheck_at = now() + %(ahead)s + %(lease)s, claim_no = claim_no + 1
-WHERE user_id IN (
+WITH due AS MATERIALIZED (
     SELECT m.user_id FROM registry_dataversemapping m JOIN registry_mobileuser u ON u.id = m.user_id
     WHERE m.state = 'mapped' AND m.dataverse_id IS NOT NULL AND m.due_at IS NULL AND m.matched_by <> 'given'
         AND m.recheck_at <= now() + %(ahead)s AND u.app_id = %(app)s
     ORDER BY m.recheck_at LIMIT %(limit)s
     FOR UPDATE OF m SKIP LOCKED
 )
+UPDATE registry_dataversemapping SET recheck_at = now() + %(ahead)s + %(lease)s, claim_no = claim_no + 1
+WHERE user_id IN (SELECT user_id FROM due)
 RETURNING *
 """
 
