@@ -51,7 +51,7 @@ class MessageAnswer(SumsAnswer):
 
 
 def _period(request: Request) -> tuple[date, date]:
-    asked = PeriodSerializer(data=request.query_params)
+    asked = PeriodSerializer(data=request.query_params.dict())  # an empty one is no date
     asked.is_valid(raise_exception=True)
     return insight.period(**asked.validated_data)
 
