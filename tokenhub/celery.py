@@ -1,5 +1,6 @@
 """The Celery app: `celery -A tokenhub worker`, `celery -A tokenhub beat`. What its processes tell of themselves."""
 
+import logging
 import os
 from typing import Any
 
@@ -13,6 +14,8 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 SWEEP = "sync.tasks.sweep"
+
+logger = logging.getLogger(__name__)
 
 
 @signals.setup_logging.connect
@@ -42,6 +45,7 @@ def beat_starts(**kwargs: Any) -> None:
     from registry.services import vitals
 
     vitals.start("beat")
+    logger.info("beat is up")  # of its own it would not say a word for as long as all is well
     signals.after_task_publish.connect(_sweep_was_sent, sender=SWEEP)
 
 

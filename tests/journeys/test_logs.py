@@ -120,7 +120,7 @@ def _misbehave(details: Details, database_url: str) -> dict[str, set[str]]:
     key = {"Authorization": f"Bearer {details.server_key}"}
     token = f"hostile-{uuid.uuid4()}"
     launch = {"installation_id": "phone-hostile", "platform": "android", "token": token}
-    with httpx2.Client(base_url=details.url) as web:
+    with httpx2.Client(base_url=details.url, headers={"Connection": "close"}) as web:
         web.post("/api/v1/devices", headers=key, content=f'{{"token": "{token}", "user": {{"email": "{HOSTILE}"')
         web.post("/api/v1/devices", headers=key, json={**launch, "platform": HOSTILE, HOSTILE: token})
         web.post("/api/v1/devices", headers={"Authorization": f"Bearer {MADE_UP_KEY}"}, json=launch)
