@@ -196,16 +196,13 @@ def test_what_is_over_goes_after_its_time_and_not_before(world: World) -> None:
         assert counts == left, days
 
 
-def test_nothing_that_is_still_to_be_cleaned_up_or_relayed_is_purged(world: World) -> None:
-    """However old: living devices, cleanups that CI-J does not take, answers that may still come, events that wait."""
+def test_nothing_that_is_still_to_be_cleaned_up_is_purged(world: World) -> None:
+    """However old: living devices, cleanups that CI-J does not take, answers that may still come."""
     launch(world, 4)
     world.work_until(lambda: len(world.held()) == 4)
     world.microsoft.add_fault("cleanup", times=None, status=500)
     world.microsoft.add_fault("cleanup_batch", times=None, status=500)
-    world.microsoft.add_fault("event", times=None, status=500)
     world.mobile.delete("devices/u0")
-    tracked = {"installation_id": "u1", "tracking_id": str(uuid.uuid4()), "status": "opened"}
-    world.mobile.post("events", tracked)
     world.server.launch(installation_id="u2", token="token-u2", user=None)  # and not planned
     world.work_until(lambda: Registration.objects.filter(state="retiring", attempts__gt=0).exists())
     # A cleanup is over, and yet a send whose answer was lost may still be worked off.
@@ -218,7 +215,7 @@ def test_nothing_that_is_still_to_be_cleaned_up_or_relayed_is_purged(world: Worl
     age_everything()
     for _ in range(3):
         tasks.STEPS["hygiene"]()
-    assert (Registration.objects.count(), Device.objects.count(), InteractionEvent.objects.count()) == (4, 4, 1)
+    assert (Registration.objects.count(), Device.objects.count()) == (4, 4)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ TABLE = [
         "registry/services/purge.py",
         old="        is_over(),\n        Q(cleaned_at",
         new="        Q(cleaned_at",
-        tests=(f"{_HYGIENE}::test_nothing_that_is_still_to_be_cleaned_up_or_relayed_is_purged",),
+        tests=(f"{_HYGIENE}::test_nothing_that_is_still_to_be_cleaned_up_is_purged",),
     ),
     Mutation(
         "What a new user desires is not deleted with the erased one",

@@ -88,6 +88,12 @@ TABLE: list[tuple[str, Tone, str, dict[str, Any]]] = [
         {**MAPPED, "device": device(retired_at=EARLIER, retired_reason="token_moved")},
     ),
     ("retired:stale", Tone.ACT, "not seen", {"device": device(retired_at=EARLIER, retired_reason="stale")}),
+    (
+        "retired:by_hand",
+        Tone.ACT,
+        "A person retired",
+        {"device": device(retired_at=EARLIER, retired_reason="by_hand")},
+    ),
     ("retired:too_many", Tone.ACT, "more devices", {"device": device(retired_at=EARLIER, retired_reason="too_many")}),
     ("no_user", Tone.ACT, "Nobody is signed in", {}),
     ("no_user", Tone.ACT, "Nobody is signed in", {"app": app(identity="jwt")}),

@@ -42,7 +42,7 @@ def well(world: World, settings: Settings) -> Iterator[World]:
         cursor.execute("ALTER ROLE CURRENT_USER RESET ALL")
     valkey().delete(vitals.HEARTS, vitals.PROCESSES)
     vitals.beats(vitals.BEAT)
-    vitals._Reporter.role = "worker tokenhub tokenhub.urgent"
+    vitals._Reporter.role = "worker tokenhub tokenhub.urgent tokenhub.events"
     vitals.tell()
     yield world
     valkey().delete(vitals.HEARTS, vitals.PROCESSES)
@@ -103,7 +103,7 @@ def beat_silent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def urgent_worker_gone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    vitals._Reporter.role = "worker tokenhub"
+    vitals._Reporter.role = "worker tokenhub tokenhub.events"
     vitals.tell()
 
 
@@ -151,7 +151,7 @@ def table_withheld(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         (token_revoked, "app shop", "CI-J refuses a status call: HTTP 400"),
         (nobody_there, "TLS localhost", "refuses the connection"),
         (name_misspelt, "TLS public-eur", "its name is not known"),
-        (beat_silent, "beat", "is silent for 500 s"),
+        (beat_silent, "beat", "is silent for 50"),
         (urgent_worker_gone, "workers", "nobody takes from the queue tokenhub.urgent"),
         (schema_behind, "migrations", "1 are not applied: registry."),
         (clock_ahead, "clock", "this host's clock is 600 s ahead of"),
