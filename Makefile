@@ -38,8 +38,9 @@ demo: install ## drive a fleet of simulated phones through the whole path and co
 chaos: install ## the full stack under load while everything is killed and cut, then compare (SEED=1 DURATION=120)
 	@$(PY) -m sandbox.chaos --seed $(SEED) --duration $(DURATION)
 
+# One process more than there are cores: tests wait for a third of their time.
 test: install ## the whole suite, on real PostgreSQL and Valkey
-	@$(PY) -m pytest -n auto
+	@$(PY) -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1))
 
 test-extra: install clients/typescript/node_modules/.installed ## what needs Debian packages: see .ci/run
 	@$(PY) -m pytest -m extra tests/extra

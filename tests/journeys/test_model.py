@@ -43,7 +43,7 @@ PATIENCE = timedelta(seconds=0.3)
 DELAY = 0.01  # seconds from the sandbox's 202 to its effect
 MILLISECONDS = timedelta(milliseconds=10)
 PROFILES = {
-    "default": settings(max_examples=25, stateful_step_count=40, derandomize=True, database=None),
+    "default": settings(max_examples=10, stateful_step_count=40, derandomize=True, database=None),
     "long": settings(max_examples=120, stateful_step_count=60, database=None, print_blob=True),
 }
 
