@@ -43,13 +43,13 @@ test: install ## the whole suite, on real PostgreSQL and Valkey
 	@$(PY) -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1))
 
 test-extra: install clients/typescript/node_modules/.installed ## what needs Debian packages: see .ci/run
-	@$(PY) -m pytest -m extra tests/extra
+	@$(PY) -m pytest -m extra tests/extra --ignore tests/extra/test_rolling_restart.py
 
 screenshots: install ## draw docs/images anew: the pages that people open first, in both themes (Debian: chromium pngquant)
 	@TOKENHUB_SCREENSHOTS=docs/images $(PY) -m pytest -m extra tests/extra/test_screenshots.py -q
 	@pngquant --force --ext .png docs/images/*.png
 
-rolling: install ## restart every process in turn behind nginx and under load: nothing may fail or get lost (Debian: nginx-light)
+rolling: install ## restart every process in turn behind nginx and under load, for some minutes: nothing may fail or get lost (Debian: nginx-light)
 	@$(PY) -m pytest -m extra tests/extra/test_rolling_restart.py -q -s
 
 clients/typescript/node_modules/.installed: clients/typescript/package-lock.json
