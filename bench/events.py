@@ -9,14 +9,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bench import machine
+from bench import fleet, machine
 from bench.machine import Stores
 from tokenhub.embedded.processes import guarded, spawn, stop
-
-if TYPE_CHECKING:
-    pass
 
 MESSAGES = 20  # that the events are of
 PHONE = "f" * 22 + ":APA91b" + "x" * 134
@@ -51,28 +47,12 @@ class World:
         from django.core.management import call_command
 
         from registry.models import Device, MobileApp
-        from registry.services.apps import create_app, create_dataverse
         from registry.services.partitions import maintain_all
 
         self.url = os.environ["BENCH_SINK"]
         call_command("migrate", verbosity=0)
         maintain_all()
-        dataverse = create_dataverse(
-            name="contoso",
-            url="https://contoso.crm4.dynamics.com",
-            tenant="contoso.onmicrosoft.com",
-            client_id=str(uuid.uuid4()),
-            client_secret="a-secret",  # noqa: S106
-        )
-        self.app: MobileApp = create_app(
-            slug="shop",
-            name="Shop",
-            org_id=uuid.uuid4(),
-            mobile_app_id=uuid.uuid4(),
-            endpoint="public-eur.mkt.dynamics.com",
-            api_token="an-api-token",  # noqa: S106
-            dataverse=dataverse,
-        )
+        self.app = fleet.create_shop()
         MobileApp.objects.update(endpoint=self.url)  # no TLS, which would be the same for all
         self.app.refresh_from_db()
         self.device = Device.objects.create(

@@ -11,11 +11,37 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+if TYPE_CHECKING:
+    from registry.models import MobileApp
+
 ISSUER = {"iss": "https://login.example", "aud": "shop"}
+
+
+def create_shop(**fields: Any) -> "MobileApp":
+    """An app like any other, whose Microsoft nobody asks."""
+    from registry.services.apps import create_app, create_dataverse
+
+    environment = create_dataverse(
+        name="contoso",
+        url="https://contoso.crm4.dynamics.com",
+        tenant="contoso.onmicrosoft.com",
+        client_id=str(uuid.uuid4()),
+        client_secret="s3cret",  # noqa: S106
+    )
+    return create_app(
+        slug="shop",
+        name="Shop",
+        org_id=uuid.uuid4(),
+        mobile_app_id=uuid.uuid4(),
+        endpoint="public-eur.mkt.dynamics.com",
+        api_token="an-api-token",  # noqa: S106
+        dataverse=environment,
+        **fields,
+    )
 
 
 def installation(number: int) -> str:
@@ -180,28 +206,11 @@ def main() -> None:
     from django.core.management import call_command
 
     from registry.models import TokenIssuer
-    from registry.services.apps import create_app, create_dataverse
     from registry.services.keys import create_key
     from registry.services.token_issuers import set_token_issuer
 
     call_command("migrate", verbosity=0)
-    environment = create_dataverse(
-        name="contoso",
-        url="https://contoso.crm4.dynamics.com",
-        tenant="contoso.onmicrosoft.com",
-        client_id=str(uuid.uuid4()),
-        client_secret="s3cret",  # noqa: S106 nobody is asked
-    )
-    app = create_app(
-        slug="shop",
-        name="Shop",
-        org_id=uuid.uuid4(),
-        mobile_app_id=uuid.uuid4(),
-        endpoint="public-eur.mkt.dynamics.com",
-        api_token="an-api-token",  # noqa: S106
-        dataverse=environment,
-        installation_secrets=False,  # the phones of a fleet that was loaded have shown none
-    )
+    app = create_shop(installation_secrets=False)  # the phones of a fleet that was loaded have shown none
     key = rsa.generate_private_key(65537, 2048)
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     issuer = TokenIssuer(issuer=ISSUER["iss"], audience=ISSUER["aud"], public_keys=public.decode())

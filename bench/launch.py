@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -77,13 +76,7 @@ def _summary(name: str, runs: list[Measured]) -> dict[str, object]:
 
 
 def _prepare(stores: Stores) -> dict[str, str]:
-    made = subprocess.run(
-        [sys.executable, "-m", "bench.fleet", "--devices", str(DEVICES)],
-        env=stores.environment,
-        stdout=subprocess.PIPE,
-        check=True,
-        cwd=machine.ROOT,
-    )
+    keys = machine.load_fleet(stores, DEVICES)
     with psycopg.connect(stores.database_url, autocommit=True) as connection:
         connection.execute(
             "CREATE TABLE bench_device (id bigserial PRIMARY KEY, installation_id varchar(128) UNIQUE,"
@@ -95,7 +88,7 @@ def _prepare(stores: Stores) -> dict[str, str]:
         connection.execute("CREATE SCHEMA peers")
         peers = setup.prepare(stores, DEVICES)
         connection.execute("VACUUM ANALYZE")
-    return {**json.loads(made.stdout), "peers": peers}
+    return {**keys, "peers": peers}
 
 
 def _run(candidate: Candidate, stores: Stores, found: dict[str, list[Measured]]) -> Measured:

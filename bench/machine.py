@@ -104,6 +104,14 @@ def _environment(folder: Path, database_url: str, redis_url: str, given: Mapping
     }
 
 
+def load_fleet(stores: Stores, devices: int) -> dict[str, str]:
+    """Have bench.fleet migrate and load that many devices, in a process of its own; return the app's keys."""
+    command = [sys.executable, "-m", "bench.fleet", "--devices", str(devices)]
+    made = subprocess.run(command, env=stores.environment, stdout=subprocess.PIPE, check=True, cwd=ROOT)
+    keys: dict[str, str] = json.loads(made.stdout)
+    return keys
+
+
 def granian(python: Path | str, application: str, port: int, *, interface: str = "wsgi", threads: int = 1) -> list[str]:
     """granian as tokenhub runs it, with one worker."""
     argv = [str(python), "-m", "granian", "--interface", interface, "--host", "127.0.0.1", "--port", str(port)]

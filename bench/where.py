@@ -18,16 +18,10 @@ DEVICES = 2000
 def measure() -> list[dict[str, object]]:
     """Microseconds for each part of a launch that changes nothing, and of one that renews its token."""
     with machine.stores() as stores:
-        made = subprocess.run(
-            [sys.executable, "-m", "bench.fleet", "--devices", str(DEVICES)],
-            env=stores.environment,
-            stdout=subprocess.PIPE,
-            check=True,
-            cwd=machine.ROOT,
-        )
+        keys = machine.load_fleet(stores, DEVICES)
         done = subprocess.run(
             machine.pinned([sys.executable, "-m", "bench.where"], machine.SERVER_CORE),
-            env={**stores.environment, "BENCH_KEY": json.loads(made.stdout)["server"], "TOKENHUB_LOG_LEVEL": "WARNING"},
+            env={**stores.environment, "BENCH_KEY": keys["server"], "TOKENHUB_LOG_LEVEL": "WARNING"},
             stdout=subprocess.PIPE,
             check=True,
             cwd=machine.ROOT,
