@@ -16,7 +16,7 @@ from registry.services.keys import create_key
 from registry.states import Identity
 from tests.web import ROOT, web_server
 
-EXAMPLES = os.environ.get("CONTRACT_EXAMPLES", "15")
+EXAMPLES = os.environ.get("CONTRACT_EXAMPLES", "6")
 
 
 def test_the_kept_document_is_what_the_code_says(tmp_path: Path) -> None:
