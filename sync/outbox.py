@@ -178,7 +178,9 @@ def next_due(queue: QuerySet[Any]) -> datetime | None:
 
 
 def _locked(rows: Sequence[Registration]) -> list[Registration]:
-    return list(Registration.objects.select_for_update().filter(pk__in=[row.pk for row in rows]).order_by("pk"))
+    return list(
+        Registration.objects.select_for_update().filter(bulk.among("pk", [row.pk for row in rows])).order_by("pk")
+    )
 
 
 def _recheck(row: Registration, change: Change, now: datetime) -> Change:

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from registry.models import DataverseMapping, Device, MobileApp, MobileUser
 from registry.ports import announce
-from registry.services import correlation
+from registry.services import bulk, correlation
 from registry.services.locking import in_transaction
 from registry.states import BELIEVED, GIVEN, MappingState
 
@@ -83,14 +83,13 @@ def mark_devices(users: Sequence[int], waited: Sequence[int] = ()) -> None:
 
     Those of `waited` waited for this since their phones posted: their devices keep that time, and that post.
     """
-    devices = list(
-        Device.objects.select_for_update(no_key=True).filter(user__in=users).order_by("pk").values_list("pk", flat=True)
-    )
+    theirs = Device.objects.select_for_update(no_key=True).filter(bulk.among("user_id", users)).order_by("pk")
+    devices = list(theirs.values_list("pk", flat=True))
     changed = {
-        name: Case(When(user__in=waited, then=F(name)), default=now) if waited else now
+        name: Case(When(bulk.among("user_id", waited), then=F(name)), default=now) if waited else now
         for name, now in correlation.origin().items()
     }
-    Device.objects.filter(pk__in=devices).update(revision=F("revision") + 1, **changed)
+    Device.objects.filter(bulk.among("pk", devices)).update(revision=F("revision") + 1, **changed)
 
 
 def _ask_for_mapping(user: MobileUser, *, again: bool) -> bool:

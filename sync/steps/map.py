@@ -67,7 +67,9 @@ def run_batch(app: MobileApp) -> int:
     claimed = gate.claim(lambda limit: _claim(app, limit))
     if claimed is None:
         return 0
-    users = list(MobileUser.objects.filter(pk__in=[mapping.user_id for mapping in claimed]).select_related("mapping"))
+    users = list(
+        MobileUser.objects.filter(bulk.among("pk", [mapping.user_id for mapping in claimed])).select_related("mapping")
+    )
     answers, error = look_up(connect.dataverse(app.dataverse), app, users, ends)
     now = clock.now()
     answered = [mapping for mapping in claimed if mapping.pk in answers]
@@ -148,13 +150,13 @@ def settle(
 
 def _write(claim_nos: dict[int, int], decide: Callable[[DataverseMapping, MobileUser], dict[str, Any]]) -> None:
     # Users first, then mappings, then devices: the order of the ingest.
-    locked = MobileUser.objects.select_for_update(no_key=True).filter(pk__in=claim_nos).order_by("pk")
+    locked = MobileUser.objects.select_for_update(no_key=True).filter(bulk.among("pk", claim_nos)).order_by("pk")
     users = {user.pk: user for user in locked}
     moved: list[int] = []
     waited: list[int] = []
     changed: list[DataverseMapping] = []
     fields: set[str] = set()
-    for mapping in DataverseMapping.objects.select_for_update().filter(pk__in=claim_nos).order_by("pk"):
+    for mapping in DataverseMapping.objects.select_for_update().filter(bulk.among("pk", claim_nos)).order_by("pk"):
         if mapping.claim_no != claim_nos[mapping.pk]:
             continue  # the user's e-mail or phone changed meanwhile: this answer is about the old ones
         before = (mapping.state, mapping.dataverse_id, mapping.table)

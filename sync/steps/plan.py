@@ -13,6 +13,7 @@ from django.db import connection
 from django.db.models import F
 
 from registry.models import DataverseMapping, Device
+from registry.services import bulk
 from registry.services.desired import Target, target
 from registry.services.locking import in_transaction
 
@@ -111,10 +112,10 @@ def _plan(limit: int) -> int:
     locked = _lock_changed(limit)
     # Read in a second statement: of a row that changed while the first waited, PostgreSQL locks the newest version
     # but would join the user as the older snapshot saw them. Writers of users lock the devices before they commit.
-    devices = list(Device.objects.filter(pk__in=locked).select_related("user").order_by("pk"))
+    devices = list(Device.objects.filter(bulk.among("pk", locked)).select_related("user").order_by("pk"))
     if devices:
         _write(devices)
-        Device.objects.filter(pk__in=locked).update(planned_revision=F("revision"))
+        Device.objects.filter(bulk.among("pk", locked)).update(planned_revision=F("revision"))
     return len(devices)
 
 
@@ -129,7 +130,7 @@ def _lock_changed(limit: int) -> list[int]:
 
 def _write(devices: Sequence[Device]) -> None:
     users = [device.user_id for device in devices if device.user_id]
-    mappings = DataverseMapping.objects.in_bulk(users)
+    mappings = {mapping.pk: mapping for mapping in DataverseMapping.objects.filter(bulk.among("pk", users))}
     wanted: list[tuple[Device, Target]] = []
     for device in devices:
         found = target(device, device.user, mappings.get(device.user_id) if device.user_id else None)

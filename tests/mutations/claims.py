@@ -256,7 +256,7 @@ FROM""",
     locked = [device.pk for device in devices]
     if devices:
         _write(devices)
-        Device.objects.filter(pk__in=locked).update(planned_revision=F("revision"))
+        Device.objects.filter(bulk.among("pk", locked)).update(planned_revision=F("revision"))
     return len(devices)
 """,
         tests=(f"{_PLAN}::test_a_change_that_comes_before_the_planner_has_the_lock_is_planned",),
