@@ -5,7 +5,7 @@ points to it any more. What belongs to an erasure is the erasure's to delete. Ev
 partitions (registry.services.partitions).
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -13,7 +13,17 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from registry.models import BulkJob, Device, Erasure, EventMark, InteractionEvent, Registration, ReplacedConnection
+from registry.models import (
+    BulkJob,
+    Device,
+    Erasure,
+    EventCount,
+    EventMark,
+    InteractionEvent,
+    RegisteredDevices,
+    Registration,
+    ReplacedConnection,
+)
 from registry.services.locking import in_transaction
 from registry.states import RegistrationState
 
@@ -30,6 +40,8 @@ def purge() -> int:
         receipts(now - settings.TOKENHUB_PURGE_RECEIPTS),
         connections(now - settings.TOKENHUB_PURGE_REGISTRATIONS),
         bulk_jobs(now - settings.TOKENHUB_HISTORY),
+        event_counts(now - settings.TOKENHUB_PURGE_EVENT_COUNTS),
+        registered_devices(now - settings.TOKENHUB_PURGE_EVENT_COUNTS),
     )
     return sum(_delete_batch(rows) for rows in over)
 
@@ -84,6 +96,16 @@ def connections(before: datetime) -> QuerySet[ReplacedConnection]:
 def bulk_jobs(before: datetime) -> QuerySet[BulkJob]:
     """Over before that time, with their errors."""
     return BulkJob.objects.filter(finished_at__lt=before).order_by("finished_at")
+
+
+def event_counts(before: datetime) -> QuerySet[EventCount]:
+    """The sums of the days before that time's, where no event of them is still to be relayed."""
+    return EventCount.objects.filter(day__lt=before.astimezone(UTC).date(), waiting=0)
+
+
+def registered_devices(before: datetime) -> QuerySet[RegisteredDevices]:
+    """What open rates of these days are of."""
+    return RegisteredDevices.objects.filter(day__lt=before.astimezone(UTC).date())
 
 
 def _delete_batch(rows: QuerySet[Any]) -> int:

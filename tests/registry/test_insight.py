@@ -10,8 +10,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import Settings
 
-from registry.models import MobileApp, RegisteredDevices
+from registry.models import EventCount, MobileApp, RegisteredDevices
+from registry.services import purge
 from registry.services.event_counts import fold
 from registry.services.keys import create_key
 from registry.states import KeyKind
@@ -113,6 +115,23 @@ def test_the_page_shows_both_tables_and_reads_no_events() -> None:
     assert not [query for query in asked.captured_queries if "registry_interactionevent" in query["sql"]]
     answer = viewer.get("/admin/opens/?app=shop&file=messages")
     assert answer.content.decode().splitlines()[1].startswith(MESSAGE)
+
+
+@pytest.mark.usefixtures("opened")
+def test_sums_go_after_their_time_and_not_while_an_event_waits(settings: Settings) -> None:
+    fold()
+    EventCount.objects.update(day=timezone.now().date() - timedelta(days=10))
+    RegisteredDevices.objects.update(day=timezone.now().date() - timedelta(days=10))
+    settings.TOKENHUB_PURGE_EVENT_COUNTS = timedelta(days=11)
+    purge.purge()
+    before = EventCount.objects.count()
+    waiting = EventCount.objects.exclude(waiting=0).count()
+    assert RegisteredDevices.objects.exists()
+    assert 0 < waiting < before
+    settings.TOKENHUB_PURGE_EVENT_COUNTS = timedelta(days=9)
+    purge.purge()
+    assert EventCount.objects.count() == waiting
+    assert not RegisteredDevices.objects.exists()
 
 
 @pytest.mark.usefixtures("opened")
