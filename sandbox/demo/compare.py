@@ -106,6 +106,14 @@ def registration_times(episodes: Iterable[Episode], effects: Iterable[Effect]) -
     return sorted(times)
 
 
+def relay_times(reported: Mapping[str, float], received: Iterable[Event]) -> list[float]:
+    """Seconds from the post that reported an event (by tracking id) until CI-J first had it, sorted."""
+    first: dict[str, float] = {}
+    for event in received:
+        first[event.tracking_id] = min(event.at, first.get(event.tracking_id, event.at))
+    return sorted(first[name] - at for name, at in reported.items() if name in first)
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """The value below which `share` (0 to 1) of the sorted values lie; 0 of none."""
     return values[min(len(values) - 1, int(len(values) * share))] if values else 0.0

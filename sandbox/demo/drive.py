@@ -5,7 +5,7 @@ import time
 
 from sandbox.admin_client import SandboxAdmin
 from sandbox.demo.api import Api
-from sandbox.demo.compare import handovers, registration_times
+from sandbox.demo.compare import handovers, registration_times, relay_times
 from sandbox.demo.fleet import Fleet
 from sandbox.demo.model import Model
 from sandbox.demo.people import Directory, Population
@@ -68,6 +68,7 @@ async def drive(
         retries=api.retries,
         answer_times=sorted(api.durations),
         registration_times=registration_times(model.episodes, effects),
+        relay_times=relay_times(model.event_times, watch.received),
         started_in=started_in,
         fleet_took=fleet_took,
         settled_in=took - fleet_took,

@@ -56,6 +56,7 @@ class Model:
         self._wanted_by: Counter[Pair] = Counter()
         # Tracking id to the token that the event must be relayed with.
         self.events: dict[str, str] = {}
+        self.event_times: dict[str, float] = {}
         self.events_reported = 0
 
     def launch(self, installation: str, token: str, at: float, *, user: dict[str, Any] | None, keep: bool) -> None:
@@ -94,13 +95,14 @@ class Model:
         """Dataverse's records have changed."""
         self._refresh(set(self.devices), at, posted=False)
 
-    def event(self, installation: str, tracking_id: str | None) -> None:
-        """An opened notification was reported: relayed, unless it was a test send or nobody consents to tracking."""
+    def event(self, installation: str, tracking_id: str | None, at: float) -> None:
+        """An opened notification, reported at `at`: relayed, unless a test send or without consent to tracking."""
         device = self.devices[installation]
         consents = device.user_id is None or self.users[device.user_id].tracking_consent
         self.events_reported += 1
         if tracking_id is not None and consents:
             self.events[tracking_id] = device.token
+            self.event_times[tracking_id] = at
 
     def held(self) -> set[Pair]:
         """The pairs that CI-J must hold in the end."""

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import string
+import time
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -76,7 +77,7 @@ class Phone:
         event: dict[str, Any] = {**named, "tracking_id": tracking_id or "", "status": "opened"}
         if self.rng.random() < 0.5:
             event["occurred_at"] = datetime.now(UTC).isoformat()
-        self._model.event(self.name, tracking_id)
+        self._model.event(self.name, tracking_id, time.time())
         await self._api.events(self.name, [event] if self.rng.random() < 0.5 else event)
         if self.rng.random() < 0.2:
             await self._api.events(self.name, event)

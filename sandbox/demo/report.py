@@ -70,7 +70,7 @@ class Display:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that the report tells of. Times in seconds; `answer_times` and `registration_times` sorted."""
+    """Everything that the report tells of. Times in seconds, each list of them sorted."""
 
     comparison: Comparison
     events_reported: int
@@ -82,6 +82,7 @@ class Run:
     retries: int
     answer_times: Sequence[float]
     registration_times: Sequence[float]
+    relay_times: Sequence[float]
     started_in: float
     fleet_took: float
     settled_in: float
@@ -177,6 +178,7 @@ def _times_table(run: Run) -> Table:
     rows = {
         "stack up / phones / settled / total": " / ".join(f"{seconds:.1f} s" for seconds in stages),
         f"post to held by CI-J ({len(registrations)})": _percentiles(registrations),
+        f"opened to relayed to CI-J ({len(run.relay_times)})": _percentiles(run.relay_times),
         "answer of the ingest API": _percentiles(run.answer_times),
         "requests": f"{run.answers} ({run.answers / max(run.fleet_took, 0.001):.0f}/s), {run.retries} repeated",
         "launches": ", ".join(f"{count} {name}" for name, count in sorted(run.results.items())),

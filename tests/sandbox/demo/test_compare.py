@@ -3,7 +3,7 @@
 import itertools
 
 from sandbox.admin_client import Effect, Event
-from sandbox.demo.compare import Comparison, compare, handovers, percentile, registration_times
+from sandbox.demo.compare import Comparison, compare, handovers, percentile, registration_times, relay_times
 from sandbox.demo.model import Episode
 
 numbers = itertools.count(1)
@@ -17,8 +17,8 @@ def cleaned(user: str, token: str | None = "t") -> Effect:
     return Effect(next(numbers), 0.0, "cleanup", "app", user, token, "Removed", None, False, 1, None)
 
 
-def event(tracking_id: str, token: str = "t") -> Event:
-    return Event(next(numbers), 0.0, "org", tracking_id, token, 1)
+def event(tracking_id: str, token: str = "t", at: float = 0.0) -> Event:
+    return Event(next(numbers), at, "org", tracking_id, token, 1)
 
 
 def nothing_but(**changes: object) -> Comparison:
@@ -88,6 +88,11 @@ def test_what_came_too_late_or_failed_has_no_time() -> None:
     late = registered("anna", at=25.0)
     duplicate = registered("anna", at=12.0, outcome="Failed")
     assert registration_times([Episode(("anna", "t"), 10.0, 20.0)], [duplicate, late]) == []
+
+
+def test_the_time_of_an_event_runs_from_its_post_until_ci_j_first_had_it() -> None:
+    received = [event("a", at=12.5), event("b", at=10.25), event("a", at=11.0), event("foreign", at=9.0)]
+    assert relay_times({"a": 10.0, "b": 10.0, "missing": 10.0}, received) == [0.25, 1.0]
 
 
 def test_percentiles_of_few_and_of_no_values() -> None:

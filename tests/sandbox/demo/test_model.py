@@ -123,12 +123,12 @@ def test_a_dead_token_is_wanted_and_not_held(home: Household) -> None:
 
 def test_events_are_relayed_unless_they_are_tests_or_nobody_consents(home: Household) -> None:
     home.refresh("t")
-    home.model.event("p", "of-nobody")
+    home.model.event("p", "of-nobody", 1.0)
     home.launch(home.anna, "t2")
-    home.model.event("p", "of-anna")
-    home.model.event("p", None)
+    home.model.event("p", "of-anna", 1.0)
+    home.model.event("p", None, 1.0)
     home.launch(home.anna, "t2", tracking_consent=False)
-    home.model.event("p", "private")
+    home.model.event("p", "private", 1.0)
     assert home.model.events == {"of-nobody": "t", "of-anna": "t2"}
     assert home.model.events_reported == 4
 

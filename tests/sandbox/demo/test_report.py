@@ -27,6 +27,7 @@ def run() -> Run:
         retries=1,
         answer_times=[0.01, 0.02],
         registration_times=[1.0, 2.0],
+        relay_times=[0.3, 0.4],
         started_in=3.0,
         fleet_took=10.0,
         settled_in=4.0,
@@ -52,7 +53,16 @@ def test_agreement_is_said_and_counted(run: Run) -> None:
     text = printed(run)
     assert run.agrees
     assert "Everything agrees after 17.0 s." in text
-    for words in ("registrations", "events (4 sent)", "0 ghosts", "opted_out", "40 (4/s), 1 repeated", "p95 2.000 s"):
+    for words in (
+        "registrations",
+        "events (4 sent)",
+        "0 ghosts",
+        "opted_out",
+        "40 (4/s), 1 repeated",
+        "p95 2.000 s",
+        "relayed to CI-J (2)",
+        "p50 0.400 s",
+    ):
         assert words in text
     assert "Logs" not in text
 
