@@ -2,8 +2,8 @@
 
 from django.contrib import admin
 
-from registry.admin import accounts, apps, audit, bulk, dataverse, devices, erasures, keys, registrations
+from registry.admin import accounts, apps, audit, bulk, dataverse, devices, erasures, issuers, keys, registrations
 
-__all__ = ["accounts", "apps", "audit", "bulk", "dataverse", "devices", "erasures", "keys", "registrations"]
+__all__ = ["accounts", "apps", "audit", "bulk", "dataverse", "devices", "erasures", "issuers", "keys", "registrations"]
 
 admin.site.index_title = "Overview"

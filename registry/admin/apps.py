@@ -79,16 +79,6 @@ class ReplacedConnectionAdmin(ReadOnlyAdmin):
         return "{} registrations, {} events".format(*left_under(app))
 
 
-@admin.register(models.TokenIssuer)
-class TokenIssuerAdmin(ReadOnlyAdmin):
-    """Set by manage.py set_token_issuer, which checks what it is given."""
-
-    app_path = "app"
-    list_display = ("app", "issuer", "audience", "jwks_url", "keys_fetched_at", "keys_error")
-    list_select_related = ("app",)
-    exclude = ("secret",)
-
-
 @admin.register(models.Pause)
 class PauseAdmin(ReadOnlyAdmin):
     list_display = ("app", "platform", "environment", "reason", "detail", "until")

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.options import ActionLocation
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold import decorators
+from unfold.widgets import UnfoldAdminPasswordWidget
 
 from registry.models import MobileApp
 from registry.services.access import Scope, scope_of
@@ -18,7 +20,16 @@ if TYPE_CHECKING:  # Unfold ships no types; its ModelAdmin is Django's, dressed
 else:
     from unfold.admin import ModelAdmin, StackedInline
 
-__all__ = ["AppFilter", "ConsoleAdmin", "ModelAdmin", "ReadOnlyAdmin", "StackedInline", "page_action", "token_end"]
+__all__ = [
+    "AppFilter",
+    "ConsoleAdmin",
+    "ModelAdmin",
+    "ReadOnlyAdmin",
+    "StackedInline",
+    "page_action",
+    "secret_field",
+    "token_end",
+]
 
 
 class ConsoleAdmin(ModelAdmin[Any]):
@@ -90,6 +101,12 @@ def page_action[F: Callable[..., Any]](*, description: str, permissions: Sequenc
     """A button on a row's page, for those of whom has_<permission>_permission is true. Answers at a path of its own."""
     decorate: Callable[[F], F] = decorators.action(description=description, permissions=permissions, icon=icon)
     return decorate
+
+
+def secret_field(label: str, help_text: str) -> forms.CharField:
+    """For a secret that is written and never shown; where it may stay empty, the stored one stays."""
+    widget = UnfoldAdminPasswordWidget({"autocomplete": "new-password"})
+    return forms.CharField(max_length=4000, required=False, label=label, help_text=help_text, widget=widget)
 
 
 @admin.display(description="token")

@@ -20,10 +20,17 @@ from registry.states import DataverseTable, Identity, MatchKey
 PUBLIC_CLOUD = "https://login.microsoftonline.com"
 
 
-def create_dataverse(
-    *, name: str, url: str, tenant: str, client_id: str, client_secret: str, authority: str = PUBLIC_CLOUD
+def create_dataverse(**fields: Any) -> DataverseEnvironment:
+    """Store a Dataverse environment of what `checked_dataverse` takes. Raises InvalidInput."""
+    environment = checked_dataverse(**fields)
+    environment.save(force_insert=True)
+    return environment
+
+
+def checked_dataverse(
+    *, name: str, url: str, tenant: str, client_id: str, client_secret: str, authority: str = PUBLIC_CLOUD, **more: Any
 ) -> DataverseEnvironment:
-    """Store a Dataverse environment. Raises InvalidInput, also when the name is taken.
+    """An environment with `more` of its fields, not stored yet. Raises InvalidInput, also when the name is taken.
 
     `authority` is Entra's address, with or without the tenant as its path.
     """
@@ -37,9 +44,9 @@ def create_dataverse(
         client_id=client_id,
         client_secret=client_secret,
         authority=spelled.removesuffix(f"/{tenant}"),
+        **more,
     )
     _check(environment)
-    environment.save(force_insert=True)
     return environment
 
 
@@ -107,7 +114,7 @@ def identity_warnings() -> dict[str, str]:
         warnings[slug] = f"{warnings[slug]} And {more}" if slug in warnings else more
     return warnings | dict.fromkeys(
         unproven.values_list("slug", flat=True),
-        "no phone can name a user: say who signs their tokens with manage.py set_token_issuer.",
+        "no phone can name a user: say who signs their tokens, on its page or with manage.py set_token_issuer.",
     )
 
 

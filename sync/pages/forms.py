@@ -44,7 +44,7 @@ class ConnectForm(forms.Form):
         DataverseEnvironment.objects.none(),
         label="Dataverse environment",
         empty_label=None,
-        help_text="Where its users are contacts, leads or profiles. Made with manage.py create_dataverse.",
+        help_text="Where its users are contacts, leads or profiles.",
         widget=forms.Select(attrs=_FIELD),
     )
     match = forms.MultipleChoiceField(
