@@ -40,10 +40,10 @@ chaos: install ## the full stack under load while everything is killed and cut, 
 
 # One process more than there are cores: tests wait for a third of their time.
 test: install ## the whole suite, on real PostgreSQL and Valkey
-	@$(PY) -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1))
+	@$(PY) -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist worksteal
 
 test-extra: install clients/typescript/node_modules/.installed ## what needs Debian packages: see .ci/run
-	@$(PY) -m pytest -m extra -n $$(getconf _NPROCESSORS_ONLN) tests/extra --ignore tests/extra/test_rolling_restart.py
+	@$(PY) -m pytest -m extra -n $$(getconf _NPROCESSORS_ONLN) --dist worksteal tests/extra --ignore tests/extra/test_rolling_restart.py
 
 screenshots: install ## draw docs/images anew: the pages that people open first, in both themes (Debian: chromium pngquant)
 	@TOKENHUB_SCREENSHOTS=docs/images $(PY) -m pytest -m extra tests/extra/test_screenshots.py -q

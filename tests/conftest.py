@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from rest_framework.test import APIClient
 
 from registry.models import DataverseEnvironment, MobileApp
@@ -13,6 +15,16 @@ from registry.services.apps import create_app, create_dataverse
 from registry.services.keys import create_key
 from registry.services.valkey import valkey
 from registry.states import Identity
+
+
+class QuickHasher(PBKDF2PasswordHasher):
+    """Django's own, without the half second that each password is to cost. The default hasher reads what it made."""
+
+    iterations = 1
+
+
+def pytest_configure() -> None:
+    settings.PASSWORD_HASHERS = [f"{__name__}.QuickHasher"]
 
 
 @pytest.fixture

@@ -30,10 +30,9 @@ LOGIN = "/admin/login/"
 
 
 @pytest.fixture(autouse=True)
-def nothing_counted(db: None, settings: Settings) -> None:
+def nothing_counted(db: None) -> None:
     reset()
     cache.clear()
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # a slow one is not what is tested
 
 
 def try_password(client: Client, name: str, password: str, address: str = "10.0.0.1") -> int:
