@@ -14,6 +14,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 
 from registry.models import MobileApp
 from registry.services.access import Scope, scope_of
+from registry.services.errors import InvalidInput
 
 if TYPE_CHECKING:  # Unfold ships no types; its ModelAdmin is Django's, dressed
     from django.contrib.admin import ModelAdmin, StackedInline
@@ -27,6 +28,7 @@ __all__ = [
     "ReadOnlyAdmin",
     "StackedInline",
     "page_action",
+    "put_on",
     "secret_field",
     "token_end",
 ]
@@ -107,6 +109,13 @@ def secret_field(label: str, help_text: str) -> forms.CharField:
     """For a secret that is written and never shown; where it may stay empty, the stored one stays."""
     widget = UnfoldAdminPasswordWidget({"autocomplete": "new-password"})
     return forms.CharField(max_length=4000, required=False, label=label, help_text=help_text, widget=widget)
+
+
+def put_on(form: forms.BaseForm, error: InvalidInput, **named: str) -> None:
+    """Have the form say what a service found wrong: at the field of that name, or of the one that it is `named` here,
+    above them all where the form has none."""
+    field = named.get(error.field, error.field)
+    form.add_error(field if field in form.fields else None, error.message)
 
 
 @admin.display(description="token")

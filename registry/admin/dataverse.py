@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from registry import models
-from registry.admin.base import ConsoleAdmin, ReadOnlyAdmin, secret_field
+from registry.admin.base import ConsoleAdmin, ReadOnlyAdmin, put_on, secret_field
 from registry.services.access import Scope, scope_of
 from registry.services.apps import checked_dataverse
 from registry.services.errors import InvalidInput
@@ -41,7 +41,7 @@ class EnvironmentForm(forms.ModelForm[models.DataverseEnvironment]):
             try:
                 made = checked_dataverse(**fields, client_secret=given["new_secret"])
             except InvalidInput as error:
-                self.add_error(error.field if error.field in self.fields else None, error.message)
+                put_on(self, error)
             else:
                 given |= {"url": made.url, "authority": made.authority}
         return given

@@ -9,7 +9,7 @@ from django.shortcuts import redirect
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from registry import models
-from registry.admin.base import ConsoleAdmin, secret_field
+from registry.admin.base import ConsoleAdmin, put_on, secret_field
 from registry.services.errors import InvalidInput
 from registry.services.token_issuers import check, default_algorithms, set_token_issuer
 from registry.services.user_tokens import ASYMMETRIC, SYMMETRIC
@@ -56,8 +56,7 @@ class IssuerForm(forms.ModelForm[models.TokenIssuer]):
         try:
             check(issuer)
         except InvalidInput as error:
-            field = "new_secret" if error.field == "secret" else error.field
-            self.add_error(field if field in self.fields else None, error.message)
+            put_on(self, error, secret="new_secret")  # noqa: S106 the name of a field
         return given
 
 

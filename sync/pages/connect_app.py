@@ -12,6 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from registry.admin.base import put_on
 from registry.models import MobileApp
 from registry.services import developer_info
 from registry.services.access import scope_of
@@ -72,7 +73,7 @@ def _app(form: ConnectForm) -> MobileApp | None:
     try:
         return checked_app(**draft(form.cleaned_data))
     except InvalidInput as error:
-        form.add_error(error.field if error.field in form.fields else None, error.message)
+        put_on(form, error)
         return None
 
 
