@@ -73,6 +73,5 @@ def _before(request: HttpRequest) -> datetime | None:
 
 
 def _timeline(found: service.Explanation, before: datetime | None) -> dict[str, Any]:
-    lines = history.timeline(found.app, [view.device for view in found.devices], found.user, before)
-    earlier = lines[-1].at if len(lines) >= history.MOST else None
-    return {"timeline": lines, "earlier": earlier, "before": before}
+    shown = history.timeline(found.app, [view.device for view in found.devices], found.user, before)
+    return {"timeline": shown.lines, "earlier": shown.earlier, "before": before}

@@ -1,15 +1,16 @@
 """The timeline: reading it, saying who decides, and erasing it. Writing is the database's own (HistoryEntry)."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
-from registry.models import Device, HistoryEntry, MobileApp, MobileUser, Registration
-from registry.services.narration import Moment, moment
+from registry.models import Device, HistoryEntry, InteractionEvent, MobileApp, MobileUser, Registration
+from registry.services.narration import Moment, moment, reported, undecided
 from registry.states import HistoryKind, PauseReason
 
 MOST = 100  # lines at once
@@ -21,23 +22,33 @@ def acting(by: str) -> None:
         cursor.execute("SELECT set_config('tokenhub.by', %s, true)", [by[:150]])
 
 
+@dataclass(frozen=True)
+class Timeline:
+    """Some lines, the newest first, and the time before which there are more; None where these are the oldest."""
+
+    lines: Sequence[Moment]
+    earlier: datetime | None
+
+
 def timeline(
     app: MobileApp, devices: Sequence[Device], user: MobileUser | None, before: datetime | None = None
-) -> list[Moment]:
-    """What happened to these devices of the app and to the user, and what rested meanwhile: the newest first, at most
-    MOST lines, those from before that time."""
-    until = Q(at__lt=before) if before else Q()
-    rows: dict[int, HistoryEntry] = {}
-    if devices:
-        rows |= {row.pk: row for row in _newest(until & Q(device__in=devices))}
-    if user is not None:
-        rows |= {row.pk: row for row in _newest(until & Q(user=user))}
-    found = sorted(rows.values(), key=lambda row: (row.at, row.pk), reverse=True)[:MOST]
-    oldest = found[-1].at if len(found) == MOST else None
-    rests = _pauses(app, until & (Q(at__gte=oldest) if oldest else Q()))
-    users = _users(found)
-    lines = [*_told(found, users, _records(found)), *(moment(row) for row in rests)]
-    return sorted(lines, key=lambda line: line.at, reverse=True)
+) -> Timeline:
+    """What happened to these devices of the app and to the user, what CI-J was told of them and what rested meanwhile:
+    the newest about MOST lines, or those from before that time."""
+    entries, events = _entries(devices, user, before), _events(devices, before)
+    lines = [
+        *_told(entries, _users(entries), _records(entries)),
+        *(line for event in events if (line := reported(event))),
+        *(line for line in _undecided(devices) if before is None or line.at < before),
+        *(moment(row) for row in _pauses(app, before)),
+    ]
+    lines.sort(key=lambda line: line.at, reverse=True)
+    cuts = [at for at in (_cut(entries, "at"), _cut(events, "received_at")) if at]
+    if not cuts:
+        return Timeline(lines, None)
+    # Of what is as old as the last one read, some may not have been read: all of it is on the next page.
+    shown = [line for line in lines if line.at > max(cuts)] or lines
+    return Timeline(shown, shown[-1].at)
 
 
 def of_user(user: MobileUser, devices: Collection[Device]) -> Iterator[dict[str, Any]]:
@@ -52,13 +63,40 @@ def erase(devices: Collection[Device], user: int | None = None) -> None:
     HistoryEntry.objects.filter(Q(device__in=devices) | Q(user=user, user__isnull=False)).delete()
 
 
-def _newest(which: Q) -> QuerySet[HistoryEntry]:
-    return HistoryEntry.objects.filter(which).order_by("-at", "-pk")[:MOST]
+def _entries(devices: Sequence[Device], user: MobileUser | None, before: datetime | None) -> list[HistoryEntry]:
+    """The newest of the devices and of the user. Each is asked for alone, so that both go by their index."""
+    rows: dict[int, HistoryEntry] = {}
+    for which in ([Q(device__in=devices)] if devices else []) + ([Q(user=user)] if user else []):
+        found = HistoryEntry.objects.filter(which, _older("at", before)).order_by("-at", "-pk")[:MOST]
+        rows |= {row.pk: row for row in found}
+    return sorted(rows.values(), key=lambda row: (row.at, row.pk), reverse=True)[:MOST]
 
 
-def _pauses(app: MobileApp, when: Q) -> Iterator[HistoryEntry]:
+def _events(devices: Sequence[Device], before: datetime | None) -> list[InteractionEvent]:
+    found = InteractionEvent.objects.filter(_older("received_at", before), device__in=devices)
+    return list(found.order_by("-received_at", "-pk")[:MOST]) if devices else []
+
+
+def _undecided(devices: Sequence[Device]) -> Iterator[Moment]:
+    """What CI-J was told and has not decided: the rows say it."""
+    there = Q(request_id__isnull=False) | Q(in_flight=True)
+    for row in Registration.objects.filter(there, device__in=devices)[:MOST]:
+        if line := undecided(row, _record(row.table, row.dataverse_id)):
+            yield line
+
+
+def _older(column: str, than: datetime | None) -> Q:
+    return Q(**{f"{column}__lt": than}) if than else Q()
+
+
+def _cut(rows: Sequence[Any], column: str) -> datetime | None:
+    """When the last of these was, where there may be more than these."""
+    return getattr(rows[-1], column) if len(rows) == MOST else None
+
+
+def _pauses(app: MobileApp, before: datetime | None) -> Iterator[HistoryEntry]:
     """Pauses of the app or its environment that have ended, but for failures that were only counted."""
-    ended = HistoryEntry.objects.filter(when, kind=HistoryKind.PAUSE_ENDED, device=None, user=None)
+    ended = HistoryEntry.objects.filter(_older("at", before), kind=HistoryKind.PAUSE_ENDED, device=None, user=None)
     mine = ended.filter(Q(app=app) | Q(app=None, data__environment=app.dataverse_id))
     least = {
         PauseReason.UNAVAILABLE.value: settings.TOKENHUB_CIRCUIT_FAILURES,
@@ -79,7 +117,11 @@ def _records(rows: Iterable[HistoryEntry]) -> Mapping[int, str]:
     """The Dataverse records of the entries' registrations, as far as those are still there."""
     ids = {row.registration_id for row in rows if row.registration_id is not None}
     found = Registration.objects.filter(pk__in=ids).values_list("pk", "table", "dataverse_id")
-    return {pk: f"{table or 'record'} {str(record)[:8]}" for pk, table, record in found}
+    return {pk: _record(table, record) for pk, table, record in found}
+
+
+def _record(table: str, record: Any) -> str:
+    return f"{table or 'record'} {str(record)[:8]}"
 
 
 def _told(rows: Sequence[HistoryEntry], users: Mapping[int, str], records: Mapping[int, str]) -> Iterator[Moment]:
@@ -97,5 +139,5 @@ def _told(rows: Sequence[HistoryEntry], users: Mapping[int, str], records: Mappi
         name = users.get(row.user_id or 0, "somebody who was erased" if row.user_id else "")
         line = moment(row, name, records.get(row.registration_id or 0, ""))
         if row.kind == HistoryKind.SIGNED_IN and key in left:
-            line = Moment(line.at, line.kind, line.tone, f"Changed hands: {left[key]} → {name}.", line.device)
+            line = Moment(line.at, line.tone, f"Changed hands: {left[key]} → {name}.", line.device)
         yield line

@@ -1,6 +1,6 @@
-"""What an entry of the history says: a sentence a line, by kind. Pure functions.
+"""What happened, a sentence a line: what an entry of the history says, and what rows say of their calls to CI-J.
 
-An entry holds neither names nor addresses; whoever shows it says who its user is.
+Pure functions. An entry holds neither names nor addresses; whoever shows it says who its user is.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,19 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
-from registry.models import HistoryEntry
+from registry.models import HistoryEntry, InteractionEvent, Registration
+from registry.models.devices import TOKEN_END
 from registry.services.verdicts import Tone
-from registry.states import FailureReason, HistoryKind, MappingState, PauseReason, Platform, RetiredReason
+from registry.states import (
+    EventState,
+    FailureReason,
+    HistoryKind,
+    MappingState,
+    PauseReason,
+    Platform,
+    RegistrationState,
+    RetiredReason,
+)
 
 
 @dataclass(frozen=True)
@@ -20,7 +30,6 @@ class Moment:
     """One line of the timeline. `device` and `registration` are ids; `by` is the person who decided it."""
 
     at: datetime
-    kind: HistoryKind
     tone: Tone
     what: str
     device: int | None = None
@@ -31,9 +40,43 @@ class Moment:
 
 def moment(row: HistoryEntry, user: str = "", record: str = "") -> Moment:
     """The line of an entry; `user` names its user, `record` the Dataverse record of its registration."""
-    kind = HistoryKind(row.kind)
-    tone, what = _SAY[kind]({**(row.data or {}), "at": row.at}, user, record)
-    return Moment(row.at, kind, tone, what, row.device_id, row.token_end, row.by, row.registration_id)
+    tone, what = _SAY[HistoryKind(row.kind)]({**(row.data or {}), "at": row.at}, user, record)
+    return Moment(row.at, tone, what, row.device_id, row.token_end, row.by, row.registration_id)
+
+
+def undecided(row: Registration, record: str = "") -> Moment | None:
+    """The line of a call to CI-J whose outcome is not known yet; None where there is none.
+
+    The registration's own columns say all of it: nothing is written for a call that goes well. Its request id is there
+    from CI-J's 202 until the outcome, whatever a cleanup makes of the state meanwhile.
+    """
+    at, what = row.sent_at, ""
+    if row.request_id is not None:
+        again = f"; it is asked again at {row.due_at:%H:%M:%S} UTC" if row.due_at and not row.in_flight else ""
+        what = (
+            f"CI-J accepted the registration{_for(record)}, request {row.request_id}, and has not decided yet{again}."
+        )
+    elif row.in_flight and row.state == RegistrationState.READY:
+        what = f"The registration{_for(record)} is being sent to CI-J."
+    elif row.in_flight and row.state == RegistrationState.RETIRING:
+        at, what = row.cleanup_sent_at, f"CI-J is being asked to forget the registration{_for(record)}."
+    if at is None or not what:
+        return None
+    return Moment(at, Tone.WAIT, what, row.device_id, row.token[-TOKEN_END:], registration=row.pk)
+
+
+def reported(row: InteractionEvent) -> Moment | None:
+    """The line of an event that CI-J is told of; None where it is kept back."""
+    what = f"A message was {row.status}"
+    if row.state == EventState.RELAYED and row.relayed_at:
+        tone, then = Tone.GOOD, f"CI-J accepted to hear of it after {_duration(row.relayed_at - row.received_at)}"
+    elif row.state == EventState.FAILED:
+        tone, then = Tone.ACT, f"CI-J did not take it: {row.reason}"
+    elif row.state == EventState.READY:
+        tone, then = Tone.WAIT, f"CI-J is to be told{f', {row.attempts} attempts were in vain' if row.attempts else ''}"
+    else:
+        return None
+    return Moment(row.received_at, tone, f"{what}; {then}.", row.device_id, row.token[-TOKEN_END:])
 
 
 type _Data = Mapping[str, Any]

@@ -25,7 +25,7 @@ def lines(app: MobileApp) -> list[str]:
     """What the timeline of the one device says, the oldest first."""
     device = Device.objects.select_related("user").get()
     found = history.timeline(app, [device], device.user)
-    return [line.what for line in reversed(found)]
+    return [line.what for line in reversed(found.lines)]
 
 
 def anna(**fields: Any) -> dict[str, Any]:
@@ -154,7 +154,28 @@ def test_the_longest_timeline_is_cut_and_goes_on_where_it_was_cut(
         HistoryEntry(kind=HistoryKind.BACK, app=app, device=device, at=f"2026-01-01T00:00:0{second}Z")
         for second in range(5)
     )
-    first = history.timeline(app, [device], None)
-    then = history.timeline(app, [device], None, before=first[-1].at)
-    assert [line.at.second for line in first[1:]] == [4, 3]
-    assert [line.at.second for line in then] == [2, 1, 0]
+    seconds, earlier = [], None
+    for _ in range(3):
+        page = history.timeline(app, [device], None, earlier)
+        earlier = page.earlier
+        seconds += [line.at.second for line in page.lines]
+    assert earlier is None
+    assert seconds[1:] == [4, 3, 2, 1, 0]
+
+
+def test_lines_of_one_moment_are_not_lost_where_the_timeline_is_cut(
+    app: MobileApp, server: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "MOST", 3)
+    server.launch(user=anna())
+    device = Device.objects.select_related("user").get()
+    kinds = (HistoryKind.SIGNED_OUT, HistoryKind.SIGNED_IN, HistoryKind.TOKEN_CHANGED, HistoryKind.BACK)
+    for second, kind in ((3, kinds[0]), (3, kinds[1]), (1, kinds[2]), (1, kinds[3])):
+        at = f"2026-01-01T00:00:0{second}Z"
+        HistoryEntry.objects.create(kind=kind, app=app, device=device, user=device.user, at=at)
+    said, earlier = [], None
+    for _ in range(3):
+        page = history.timeline(app, [device], device.user, earlier)
+        earlier = page.earlier
+        said.append(sorted(line.what.partition(" ")[0] for line in page.lines))
+    assert said == [["First"], ["Changed"], ["New", "Posted"]]
