@@ -39,10 +39,6 @@ _OPENED = """
 SELECT app_id, count(DISTINCT device_id) FROM registry_interactionevent
 WHERE received_at >= now() - interval '7 days' AND device_id IS NOT NULL GROUP BY 1
 """
-_RELAYED = """
-SELECT app_id, (received_at AT TIME ZONE 'UTC')::date, count(*) FROM registry_interactionevent
-WHERE received_at >= date_trunc('day', now(), 'UTC') - interval '1 day' AND state = 'relayed' GROUP BY 1, 2
-"""
 # From the launch that last changed something; not of one that is confirmed again.
 _WAITS = """
 SELECT e.app_id, (e.at AT TIME ZONE 'UTC')::date, extract(epoch FROM e.at - began.at)
@@ -110,10 +106,6 @@ def count_tables() -> int:
     for app, row in figures.items():
         row.mapped = max(0, row.users - missing[app])
     _keep(figures.values(), ("devices", "users", "mapped", "registered_users", "opened", "registrations", "counted_at"))
-    _keep(
-        [DayFigures(app_id=app, day=day, relayed=count) for app, day, count in _rows(_RELAYED) if app in apps],
-        ("relayed",),
-    )
     FiguresPosition.objects.filter(pk=position.pk).update(counted_at=now)
     return len(figures)
 

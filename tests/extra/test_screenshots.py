@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from registry.models import DayFigures, Device, MobileApp
+from registry.models import DayFigures, Device, EventCount, MobileApp
 from tests.extra.browser import Theme, chromium, shoot
 from tests.sandbox_process import World
 from tests.web import web_server
@@ -39,7 +39,6 @@ def history(app: MobileApp, devices: int, seed: int) -> None:
                 "mapped": int(living * 0.76),
                 "registered_users": int(living * 0.73),
                 "opened": int(living * 0.21),
-                "relayed": int(living * (0.02 + 0.1 * (back % 7 in (1, 4)) + 0.01 * chance.random())),
                 "registrations": {
                     "ios:registered": ios - failed // 3,
                     "android:registered": living - ios - failed - waiting,
@@ -52,6 +51,11 @@ def history(app: MobileApp, devices: int, seed: int) -> None:
                 "token_changes": int(living * (0.006 + 0.004 * chance.random())),
                 "waits": {"2": quick, "3": 900, "5": 420, "10": 90, "60": 40 + 60 * (back in (11, 12)), "600": 20},
             },
+        )
+        EventCount.objects.create(
+            app=app,
+            day=now.date(),
+            relayed=int(living * (0.02 + 0.1 * (back % 7 in (1, 4)) + 0.01 * chance.random())),
         )
 
 
