@@ -1,14 +1,18 @@
 import io
 import json
+import uuid
+from datetime import timedelta
 from typing import Any
 
+import pytest
 from django.conf import settings
 from django.core.management import call_command
 from django.utils import timezone
 
-from registry.models import MobileApp
+from registry.models import MobileApp, Registration
 from sync import pauses
 from sync.clients.errors import Denied, Throttled, Unavailable
+from sync.status import oldest_due
 from tests.conftest import Api
 
 
@@ -29,6 +33,17 @@ def test_it_shows_what_waits_and_what_is_paused(app: MobileApp, server: Api) -> 
     assert status["registrations"]["registered"] == 0
     assert status["oldest_due"]["map"] >= 0
     assert status["oldest_due"]["push"] is None
+
+
+@pytest.mark.parametrize("urgent", [True, False])
+def test_the_oldest_that_is_due_is_told_whether_it_is_urgent_or_not(app: MobileApp, urgent: bool) -> None:
+    now = timezone.now()
+    for token, due, pressing in (("a", 90, urgent), ("b", 60, not urgent)):
+        Registration.objects.create(
+            app=app, table="contact", dataverse_id=uuid.uuid4(), platform="android", token=token, urgent=pressing,
+            token_hash=token.encode() * 32, due_at=now - timedelta(seconds=due),
+        )  # fmt: skip
+    assert oldest_due(app, now)["push"] == 90
 
 
 def test_resuming_by_hand_ends_the_pause(app: MobileApp) -> None:
