@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
@@ -12,14 +13,33 @@ from django.utils.html import format_html
 
 from registry import models
 from registry.admin.base import ConsoleAdmin, ReadOnlyAdmin, page_action
+from registry.admin.ordered import OrderedChoices
 from registry.services.access import Scope, scope_of
-from registry.services.apps import identity_warnings
+from registry.services.apps import check_region, identity_warnings
 from registry.services.connections import left_under
+from registry.services.errors import InvalidInput
+from registry.states import DataverseTable, MatchKey
+
+
+class AppForm(forms.ModelForm[models.MobileApp]):
+    """What a new app is checked for, a changed one is, too."""
+
+    match = OrderedChoices(DataverseTable.choices, label="Look for users among", help_text="Tables, in this order.")
+    match_by = OrderedChoices(MatchKey.choices, label="By", help_text="In this order.")
+
+    def clean_default_region(self) -> str:
+        region = str(self.cleaned_data["default_region"])
+        try:
+            check_region(region)
+        except InvalidInput as error:
+            raise forms.ValidationError(error.message) from None
+        return region
 
 
 @admin.register(models.MobileApp)
 class MobileAppAdmin(ConsoleAdmin):
     app_path = "pk"
+    form = AppForm
     search_fields = ("slug__startswith", "name__istartswith")
     list_display = ("slug", "name", "endpoint", "dataverse", "identity", "runs")
     list_select_related = ("dataverse",)

@@ -1,6 +1,7 @@
 """The audit log: searched, never edited, not by superusers either."""
 
 import json
+import re
 from typing import Any
 
 import auditlog.admin  # noqa: F401  registers the page that ours stands in for
@@ -12,6 +13,7 @@ from django.http import HttpRequest
 from registry.admin.lists import KeysetAdmin
 
 admin.site.unregister(LogEntry)
+_RELATED = re.compile(r"\w+\.\w+\.None")  # of a new row auditlog also writes down the tables that refer to it
 
 
 class Actor(admin.RelatedFieldListFilter):
@@ -46,14 +48,20 @@ class AuditAdmin(KeysetAdmin):
     @admin.display(description="details")
     def details(self, entry: LogEntry) -> str:
         told = (entry.additional_data or {}).get("what")
-        changes = [_line(field, change) for field, change in (entry.changes or {}).items()]
+        made = entry.action == LogEntry.Action.CREATE
+        changes = [line for field, change in (entry.changes or {}).items() if (line := _line(field, change, made=made))]
         return "; ".join([told, *changes] if told else changes) or "-"
 
 
-def _line(field: str, change: object) -> str:
-    """One changed field as a person reads it: auditlog writes pairs of old and new, and dicts for many-to-many."""
+def _line(field: str, change: object, *, made: bool) -> str:
+    """One changed field as a person reads it: auditlog writes pairs of old and new, and dicts for many-to-many.
+
+    Of a row that was made it is what the field was given; "" where that is nothing.
+    """
     if isinstance(change, dict):
         return f"{field}: {change.get('operation')} {', '.join(map(str, change.get('objects', [])))}"
+    if made and isinstance(change, list) and len(change) == 2:
+        return "" if change[1] in ("None", "") or _RELATED.fullmatch(str(change[1])) else f"{field}: {change[1]}"
     if isinstance(change, list) and len(change) == 2:
         return f"{field}: {change[0]} → {change[1]}"
     return f"{field}: {json.dumps(change)}"

@@ -78,8 +78,7 @@ def checked_app(
     """An app with `more` of its fields, not stored yet. Raises InvalidInput, also when slug or ids are taken."""
     org, mobile_app = guid("org_id", org_id), guid("mobile_app_id", mobile_app_id)
     refuse_taken(org, mobile_app)
-    if (region := more.get("default_region")) and region not in phonenumbers.SUPPORTED_REGIONS:
-        raise InvalidInput("default_region", f"{region!r} is no country (ISO 3166, two capital letters, e.g. DE).")
+    check_region(more.get("default_region", ""))
     app = MobileApp(
         slug=slug,
         name=name,
@@ -95,6 +94,12 @@ def checked_app(
     )
     _check(app)
     return app
+
+
+def check_region(region: str) -> None:
+    """Raise InvalidInput where that is no country whose phone numbers are known; empty is none at all."""
+    if region and region not in phonenumbers.SUPPORTED_REGIONS:
+        raise InvalidInput("default_region", f"{region!r} is no country (ISO 3166, two capital letters, e.g. DE).")
 
 
 def identity_warnings() -> dict[str, str]:
