@@ -7,19 +7,20 @@ from django.shortcuts import redirect
 from registry import models
 from registry.admin.base import page_action, token_end
 from registry.admin.bulk import BulkAdmin
+from registry.admin.explain import LeadsToExplain
 from registry.admin.tokens import ShowsWholeToken
 from registry.services.bulk_jobs import IMPORTS
 
 
 @admin.register(models.MobileUser)
-class MobileUserAdmin(BulkAdmin):
+class MobileUserAdmin(LeadsToExplain, BulkAdmin):
     app_path = "app"
     list_display = ("external_id", "app", "email", "phone", "push_consent", "tracking_consent")
     list_select_related = ("app",)
 
 
 @admin.register(models.DataverseMapping)
-class DataverseMappingAdmin(BulkAdmin):
+class DataverseMappingAdmin(LeadsToExplain, BulkAdmin):
     """Who has no record yet, or several, is on the page of unresolved users."""
 
     app_path = "user__app"
@@ -28,8 +29,9 @@ class DataverseMappingAdmin(BulkAdmin):
 
 
 @admin.register(models.Device)
-class DeviceAdmin(ShowsWholeToken, BulkAdmin):
+class DeviceAdmin(LeadsToExplain, ShowsWholeToken, BulkAdmin):
     app_path = "app"
+    actions_detail = ("explain", "whole_token")
     list_display = ("installation_id", "app", "platform", token_end, "user", "last_seen", "shared_since", "retired_at")
     list_select_related = ("app", "user")
     exclude = ("token",)

@@ -1,20 +1,29 @@
 """Why did this customer not get the push? One search box, and everything about who or what is found."""
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.auth.decorators import permission_required
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_safe
 
-from registry.models import Device, MobileUser, secret_columns
+from registry.admin.base import ConsoleAdmin, page_action
+from registry.models import DataverseMapping, Device, MobileUser, secret_columns
 from registry.services import explain as service
 from registry.services import history
 from registry.services.access import visible_apps
 from registry.services.search import Hit, search
+
+if TYPE_CHECKING:
+    _Admin = ConsoleAdmin
+else:
+    _Admin = object
 
 PERMISSIONS = ("registry.view_mobileuser", "registry.view_device", "registry.view_registration")
 SECRETS = (*secret_columns("app__"), "app__dataverse__client_secret")  # nothing here needs them
@@ -75,3 +84,26 @@ def _before(request: HttpRequest) -> datetime | None:
 def _timeline(found: service.Explanation, before: datetime | None) -> dict[str, Any]:
     shown = history.timeline(found.app, [view.device for view in found.devices], found.user, before)
     return {"timeline": shown.lines, "earlier": shown.earlier, "before": before}
+
+
+class LeadsToExplain(_Admin):
+    """For rows of a user or a device: the way from their page to the explanation."""
+
+    actions_detail = ("explain",)
+
+    def has_explain_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
+        return request.user.has_perms(PERMISSIONS)
+
+    @page_action(description="Explain", permissions=["explain"], icon="person_search")
+    def explain(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        row = self.get_object(request, object_id)
+        if row is None:
+            raise PermissionDenied
+        return redirect(f"{reverse('explain')}?{_subject(row)}")
+
+
+def _subject(row: Any) -> str:
+    if isinstance(row, (MobileUser, DataverseMapping)):
+        return f"user={row.pk}"  # a mapping's key is its user's
+    device = row.pk if isinstance(row, Device) else row.device_id
+    return f"device={device}" if device else f"q={getattr(row, 'dataverse_id', None) or ''}"

@@ -105,3 +105,12 @@ def test_the_timeline_goes_on_before_its_oldest_line(viewer: Client, server: Api
     found = page(viewer, q="anna", before="2026-01-01T00:00:00+00:00")
     assert "Nothing is kept from before." in found
     assert page(viewer, q="anna", before="no time")
+
+
+def test_the_pages_of_a_user_and_a_device_lead_to_it(viewer: Client, server: Api) -> None:
+    server.launch(user={"id": "anna"})
+    device = Device.objects.get()
+    for model, row, leads_to in (("mobileuser", device.user_id, "user"), ("device", device.pk, "device")):
+        assert "Explain" in viewer.get(f"/admin/registry/{model}/{row}/change/").content.decode()
+        answer = viewer.get(f"/admin/registry/{model}/{row}/explain/")
+        assert answer.headers["Location"] == f"/admin/explain/?{leads_to}={row}"
