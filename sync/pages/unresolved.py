@@ -116,11 +116,14 @@ def _refs(mapping: DataverseMapping) -> list[Ref]:
 
 
 def _decide(request: HttpRequest, apps: Mapping[int, MobileApp]) -> HttpResponse:
-    """Pin what was chosen or typed in, ask again for whoever was ticked: `record-<user>`, `other-<user>`, `again`."""
+    """Pin what was chosen or typed in, ask again for whoever was ticked: `record-<user>`, `other-<user>`, `again`.
+
+    With `everybody` it is asked again for all others on the page (`shown`).
+    """
     if not request.user.has_perm(DECIDE):
         messages.error(request, "You may look at unresolved users, and not decide about them.")
         return redirect(request.get_full_path())
-    asked = {_number(value) for value in request.POST.getlist("again")}
+    asked = {_number(value) for value in request.POST.getlist("shown" if "everybody" in request.POST else "again")}
     typed = {
         _number(name.partition("-")[2]): str(value).strip()
         for prefix in ("record-", "other-")  # what was typed in counts for more

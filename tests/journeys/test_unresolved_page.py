@@ -87,6 +87,21 @@ def test_who_is_ticked_is_asked_for_again(world: World, operator: Client) -> Non
     world.work_until(lambda: world.held() == {(ids[1], "token-of-anna")})
 
 
+def test_everybody_on_the_page_is_asked_for_again_but_for_whom_a_record_was_chosen(
+    world: World, operator: Client
+) -> None:
+    ids = ambiguous(world)
+    for name in ("bert", "cleo"):
+        world.server.launch(installation_id=name, token=f"token-of-{name}", user={"id": name, "email": "n@example.com"})
+    world.work_until(lambda: DataverseMapping.objects.filter(state="not_found").count() == 2)
+    assert "for all 2 on this page" in operator.get(PAGE, {"state": "not_found"}).content.decode()
+    users = {user.external_id: user.pk for user in MobileUser.objects.all()}
+    chosen = {f"record-{users['anna']}": f"contact:{ids[0]}"}
+    said = post(operator, shown=[str(pk) for pk in users.values()], everybody="again", **chosen)
+    assert "Mapped: 1." in said
+    assert "Asked again: 2." in said
+
+
 def test_an_outage_of_dataverse_leaves_the_page_and_decides_nothing(world: World, operator: Client) -> None:
     ids = ambiguous(world)
     world.microsoft.add_fault("query", status=503)
