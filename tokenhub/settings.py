@@ -229,6 +229,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = "tokenhub.formats"
 USE_TZ = True
 STATIC_URL = "static/"
 # The admin's files are served straight from the packages: there is nothing to collect first.

@@ -9,6 +9,7 @@ from django.contrib.admin.options import ActionLocation
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from unfold import decorators
 from unfold.widgets import UnfoldAdminPasswordWidget
 
@@ -121,4 +122,4 @@ def put_on(form: forms.BaseForm, error: InvalidInput, **named: str) -> None:
 @admin.display(description="token")
 def token_end(row: Any) -> str:
     """The end of a token: enough to recognise it, not to use it."""
-    return f"…{row.token[-6:]}"
+    return format_html('<span class="token-end">…{}</span>', row.token[-6:])
