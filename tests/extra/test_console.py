@@ -1,5 +1,6 @@
 """The admin's pages in a real browser: with its policy, on a desk and on a phone, by day and by night."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,20 @@ def fleet(app: MobileApp, server: Api) -> None:
         server.launch(installation_id=f"phone-of-{name}", token=f"token-of-{name}", user=user)
 
 
+def paths(device: Device, account: User) -> Iterator[str]:
+    """Every page that nothing has to be filled in for."""
+    for name in ("admin:index", "explain", "unresolved", "connect_app", "opens", "import_devices"):
+        yield reverse(name)
+    yield from ("/admin/explain/?q=anna@example.com", "/admin/unresolved/?state=not_found", "/admin/apps/of/shop/")
+    for name, pk in (("device", device.pk), ("mobileuser", device.user_id), ("mobileapp", device.app_id)):
+        yield reverse(f"admin:registry_{name}_change", args=[pk])
+    yield reverse("admin:auth_user_change", args=[account.pk])
+    for model, model_admin in admin.site._registry.items():
+        yield reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+        if type(model_admin).has_add_permission is admin.ModelAdmin.has_add_permission:
+            yield reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add")
+
+
 @pytest.mark.parametrize(("size", "theme"), [(DESK, "light"), (PHONE, "dark")], ids=["desk-light", "phone-dark"])
 def test_no_page_makes_the_browser_complain(
     tmp_path: Path, chief: User, fleet: None, size: tuple[int, int], theme: Theme
@@ -36,13 +51,23 @@ def test_no_page_makes_the_browser_complain(
         console.open("/admin/login/")
         shoot(console, f"login-{theme}-{size[0]}")
         console.sign_in(chief)
-        pages = [reverse("admin:index"), reverse("admin:registry_device_change", args=[device.pk])]
-        for model, model_admin in admin.site._registry.items():
-            pages.append(reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"))
-            if type(model_admin).has_add_permission is admin.ModelAdmin.has_add_permission:
-                pages.append(reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add"))
-        for path in pages:
+        for path in paths(device, chief):
             console.open(path)
             assert console.page.locator("#content").is_visible()
             assert console.overflow() <= 0, path
+            assert console.page.title().endswith("tokenhub"), path
             shoot(console, f"{path.strip('/').replace('/', '-')}-{theme}-{size[0]}")
+
+
+def test_the_keyboard_alone_gets_to_an_explanation_and_past_the_menu(tmp_path: Path, chief: User, fleet: None) -> None:
+    with web_server(tmp_path / "web.log", workers=1) as url, chromium(url) as console:
+        console.sign_in(chief)
+        page = console.open("/admin/explain/")
+        page.keyboard.type("anna")  # the box has the focus
+        page.keyboard.press("Enter")
+        page.get_by_text("First launch (Android), signed in as anna.").wait_for()
+        page.keyboard.press("Tab")
+        assert page.locator(":focus").inner_text() == "Skip the menu"
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        assert page.locator(":focus").get_attribute("id") == "q"
