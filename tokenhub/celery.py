@@ -4,6 +4,7 @@ import logging
 import os
 from typing import Any
 
+from billiard import pool
 from celery import Celery, signals
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
@@ -14,6 +15,11 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 SWEEP = "sync.tasks.sweep"
+
+# A child that ends waits until its parent has read its last result: half a minute of tenths of a second, and for
+# nothing where the parent has given that task up, as it does with one that it had just handed over when SIGTERM came.
+# Nobody reads our results, so half a second will do.
+pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 5
 
 logger = logging.getLogger(__name__)
 

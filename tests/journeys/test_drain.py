@@ -1,5 +1,6 @@
 """SIGTERM: what is in the air is finished, and nothing is lost."""
 
+import multiprocessing
 import signal
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from billiard.pool import Worker
 from django.db import transaction
 
 from registry.models import Device, MobileApp, Registration
@@ -78,6 +80,14 @@ def test_a_worker_settles_what_it_has_sent_and_ends(world: World, tmp_path: Path
     world.work_until(lambda: world.held() == set(contacts.items()))
     registered = [token for call in world.microsoft.calls("register_batch") for _, token in call.items]
     assert len(registered) == len(set(registered)), "something was sent twice"
+
+
+def test_a_child_that_ends_does_not_wait_long_for_a_result_that_nobody_reads() -> None:
+    child = object.__new__(Worker)
+    child.on_ready_counter = multiprocessing.Value("i")
+    began = time.monotonic()
+    assert not child._ensure_messages_consumed(completed=1)
+    assert time.monotonic() - began < 15  # half a second, and half a minute as billiard has it
 
 
 def _mapped_and_planned() -> bool:
