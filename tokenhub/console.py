@@ -8,6 +8,8 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse, reverse_lazy
 
+from tokenhub.version import VERSION
+
 
 @dataclass(frozen=True)
 class Page:
@@ -94,6 +96,11 @@ def context(request: HttpRequest) -> dict[str, Any]:
     return {"colors": None}
 
 
+def version(request: HttpRequest) -> str:
+    """The version, for those who are signed in: to others it would say which weaknesses to try."""
+    return VERSION if request.user.is_authenticated else ""
+
+
 def _file(name: str) -> Callable[[HttpRequest], str]:
     return lambda request: static(f"tokenhub/{name}")
 
@@ -102,6 +109,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "tokenhub",
     "SITE_HEADER": "tokenhub",
     "SITE_SUBHEADER": "device token management",
+    "SITE_VERSION": version,
     "SITE_SYMBOL": "cell_tower",
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,

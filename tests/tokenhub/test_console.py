@@ -5,6 +5,7 @@ from django.http import HttpRequest
 from django.test import Client
 
 from tokenhub.console import SIDEBAR, sidebar
+from tokenhub.version import VERSION
 
 
 def policy(client: Client, path: str) -> dict[str, str]:
@@ -36,3 +37,9 @@ def test_the_sidebar_shows_what_one_may_open(db: None) -> None:
     ]
     request.user = User.objects.create_superuser("olga")
     assert [len(group["items"]) for group in sidebar(request)] == [len(pages) for _, pages in SIDEBAR]
+
+
+def test_the_admin_shows_the_version_to_those_who_are_signed_in(db: None, client: Client) -> None:
+    assert VERSION not in client.get("/admin/login/", follow=True).content.decode()
+    client.force_login(User.objects.create_superuser("olga"))
+    assert VERSION in client.get("/admin/").content.decode()
