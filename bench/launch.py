@@ -55,14 +55,15 @@ def measure() -> list[dict[str, object]]:
                 measured = _run(candidate, stores, found)
                 found[candidate.name].append(measured)
                 _say(f"{turn + 1}/{ROUNDS} {candidate.name}: {measured.per_second:.0f}/s, {measured.cpu:.0f} µs")
-    return [_summary(name, runs) for name, runs in found.items()]
+    return [summary(name, runs) for name, runs in found.items()]
 
 
 def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def _summary(name: str, runs: list[Measured]) -> dict[str, object]:
+def summary(name: str, runs: list[Measured]) -> dict[str, object]:
+    """The medians of some runs, and how far apart they were."""
     rates = [run.per_second for run in runs]
     return {
         "name": name,

@@ -30,10 +30,15 @@ def _answer(start_response: Callable[..., Any], result: str) -> Iterable[bytes]:
     return [body]
 
 
+def known(installation_id: str) -> tuple[Any, ...] | None:
+    """The row of a device."""
+    return _connection().execute(_SELECT, [1, installation_id], prepare=True).fetchone()
+
+
 def select(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Read the body, read the row, answer."""
     posted = json.loads(environ["wsgi.input"].read())
-    row = _connection().execute(_SELECT, [1, posted["installation_id"]], prepare=True).fetchone()
+    row = known(posted["installation_id"])
     return _answer(start_response, "unchanged" if row and row[0] == posted["token"] else "unknown")
 
 
