@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.capacity import CHANGED, HALF, need, simulate, table
+from bench.capacity import CHANGED, HALF, WORKER, need, simulate, table
 
 DOCUMENT = (Path(__file__).parent.parent / "docs/scaling.md").read_text()
 
@@ -23,7 +23,7 @@ def test_an_installation_of_the_models_size_lasts_through_a_simulated_day(launch
 
 
 def test_an_installation_that_is_too_small_does_not() -> None:
-    size = need(1e9)
+    size = need(4e9)
     day = simulate(replace(size, workers=1, web_cores=size.web_cores // 4))
     assert day.busiest_core > 1
     assert day.longest > 60
@@ -32,6 +32,5 @@ def test_an_installation_that_is_too_small_does_not() -> None:
 def test_a_backlog_is_over_when_the_narrowest_part_has_worked_it_off() -> None:
     size = need(1e6)
     day = simulate(size, backlog=size.devices)
-    assert day.over_after == pytest.approx(
-        size.devices / 196, rel=0.05
-    )  # one worker; the calls would allow 667 a second
+    # One worker; the calls would allow 667 a second.
+    assert day.over_after == pytest.approx(size.devices / WORKER, rel=0.05)
