@@ -1,14 +1,20 @@
 """Lists of big tables: pages by key, newest first, with nothing counted and nothing sorted."""
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin import SimpleListFilter
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import checkbox
 
 from registry.admin.base import ReadOnlyAdmin
+from registry.models import secret_columns
 from registry.services import lists
 from registry.services.access import scope_of, visible_apps
 
@@ -25,6 +31,13 @@ OLDER, NEWER = "older", "newer"
 def key(text: str | None) -> int | None:
     """An id from an address; None where it is none."""
     return int(text) if text and text.isdecimal() and len(text) < 19 else None
+
+
+@cache
+def _checkbox() -> str:
+    """The markup of a row's checkbox, with its value left out."""
+    drawn: str = checkbox.render(ACTION_CHECKBOX_NAME, "0")
+    return drawn.replace("{", "{{").replace("}", "}}").replace('value="0"', 'value="{}"')
 
 
 class _Page(Paginator):  # type: ignore[type-arg]  # nothing of its own is asked
@@ -55,7 +68,11 @@ class KeysetChangeList(ChangeList):
         shown, more = found[:most], len(found) > most
         if upwards:
             shown.reverse()
-        rows = {row.pk: row for row in self.apply_select_related(self.queryset.filter(pk__in=shown).order_by())}
+        found = self.apply_select_related(self.queryset.filter(pk__in=shown).order_by())
+        related = self.model_admin.list_select_related
+        if isinstance(related, tuple) and "app" in related:
+            found = found.defer(*secret_columns("app__"))  # fifty times three to be decrypted, and nobody reads them
+        rows = {row.pk: row for row in found}
         self.result_list = [rows[pk] for pk in shown if pk in rows]
         older_there = more if not upwards else True
         newer_there = more if upwards else beyond is not None
@@ -86,6 +103,11 @@ class KeysetAdmin(ReadOnlyAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return KeysetChangeList
+
+    @admin.display(description=ReadOnlyAdmin.action_checkbox.short_description)  # type: ignore[attr-defined]
+    def action_checkbox(self, obj: Any) -> SafeString:
+        """Unfold draws each from a template, which takes a sixth of the page's time: one is enough."""
+        return format_html(_checkbox(), int(obj.pk))
 
     def page(
         self, request: HttpRequest, changes: KeysetChangeList, most: int, beyond: int | None, *, upwards: bool
