@@ -15,7 +15,7 @@ from django.db.models import Model, Q, QuerySet
 from registry.models import DataverseMapping, Device, InteractionEvent, MobileApp, MobileUser, Registration
 from registry.services.access import Scope
 from registry.services.search import find
-from registry.states import EventState, Platform, RegistrationState
+from registry.states import EventState, MappingState, Platform, RegistrationState
 
 AT_ONCE = 500  # ids that one search may come to
 
@@ -32,11 +32,13 @@ class Show:
 class Listing:
     """How a big table is listed. `part` is the index's column between the app and the id.
 
-    `keys`: the table that has the app and the same ids, where it is not the table itself.
+    `keys`: the table that has the app and the same ids, where it is not the table itself; `app` leads to it. Such a
+    table's shows have an index without the app: few rows are in it.
     """
 
     model: type[Model]
     keys: type[Model] | None = None
+    app: str = "app"
     part: str = ""
     values: Sequence[str] = ()
     shows: Mapping[str, Show] = field(default_factory=dict)
@@ -61,7 +63,15 @@ LISTINGS: dict[type[Model], Listing] = {
             },
         ),
         Listing(MobileUser, shows={"opted-out": Show("Opted out", Q(push_consent=False))}),
-        Listing(DataverseMapping, keys=MobileUser),
+        Listing(
+            DataverseMapping,
+            keys=MobileUser,
+            app="user__app",
+            shows={
+                "ambiguous": Show("Ambiguous", Q(state=MappingState.AMBIGUOUS)),
+                "not_found": Show("Not found", Q(state=MappingState.NOT_FOUND)),
+            },
+        ),
         Listing(
             Registration,
             part="state",
@@ -90,7 +100,10 @@ class Choice:
         """The ids of at most `most` rows, newest first, below the id `beyond`; `upwards`: oldest first, above it."""
         listing = LISTINGS[model]
         rows = self._rows(listing)
-        arms = [rows] if self.ids is not None else [rows.filter(arm) for arm in self._arms(listing)]
+        if self.ids is not None or (listing.keys and self.show):
+            arms = [self._of_apps(rows, listing)]
+        else:
+            arms = [rows.filter(arm) for arm in self._arms(listing)]
         order = "pk" if upwards else "-pk"
         if beyond is not None:
             arms = [arm.filter(**{"pk__gt" if upwards else "pk__lt": beyond}) for arm in arms]
@@ -102,17 +115,19 @@ class Choice:
 
     def count(self, model: type[Model]) -> int:
         """How many there are now: for workers alone, since it takes its time with millions."""
-        rows = self._rows(LISTINGS[model])
-        return rows.count() if self.apps is None else rows.filter(app__in=self.apps).count()
+        listing = LISTINGS[model]
+        return self._of_apps(self._rows(listing), listing).count()
 
     def _rows(self, listing: Listing) -> QuerySet[Any]:
-        rows: QuerySet[Any] = (listing.keys or listing.model)._default_manager.all()  # noqa: SLF001 documented
+        model = listing.model if self.show else listing.keys or listing.model
+        rows: QuerySet[Any] = model._default_manager.all()  # noqa: SLF001 documented
         if self.show:
             rows = rows.filter(listing.shows[self.show].where)
-        if self.ids is None:
-            return rows
-        named = rows.filter(pk__in=self.ids)
-        return named if self.apps is None else named.filter(app__in=self.apps)
+        return rows if self.ids is None else self._of_apps(rows.filter(pk__in=self.ids), listing)
+
+    def _of_apps(self, rows: QuerySet[Any], listing: Listing) -> QuerySet[Any]:
+        path = listing.app if rows.model is listing.model else "app"
+        return rows if self.apps is None else rows.filter(**{f"{path}__in": self.apps})
 
     def _arms(self, listing: Listing) -> Iterable[Q]:
         """What to ask one by one, so that each is one walk along one index."""
