@@ -52,6 +52,7 @@ from sync.steps import (
 logger = logging.getLogger(__name__)
 
 BUDGET = 2.0  # seconds that one task works before it lets others have the process
+FULL = 100  # rows of a round, after which there is work for one more process
 # Cleanups of hand-overs go ahead of everything else: the steps that lead to them have a queue, and where it runs a
 # worker, of their own.
 QUEUE = "tokenhub"
@@ -122,6 +123,8 @@ def run(step: str, mark: str) -> None:
         logger.warning("Valkey does not answer; working on")
     ends = time.monotonic() + BUDGET
     worked = more = STEPS[step]()
+    if more >= FULL:
+        nudge(step)  # calls take time: whoever is idle joins in, and has the next ones join
     while more and time.monotonic() < ends:
         more = STEPS[step]()
         worked += more

@@ -15,7 +15,9 @@ from django.db import transaction
 from registry.models import Device, MobileApp, Registration
 from registry.services.keys import create_key
 from registry.services.locking import lock
+from registry.states import Step
 from sync import tasks
+from sync.outbox import BATCH
 from tests.layout import Part, layout
 from tests.sandbox_process import World
 from tokenhub.celery import app as celery
@@ -84,10 +86,34 @@ def test_a_worker_settles_what_it_has_sent_and_ends(world: World, tmp_path: Path
 
 def test_a_child_that_ends_does_not_wait_long_for_a_result_that_nobody_reads() -> None:
     child = object.__new__(Worker)
-    child.on_ready_counter = multiprocessing.Value("i")
+    child.on_ready_counter = multiprocessing.Value("i")  # type: ignore[attr-defined]
     began = time.monotonic()
-    assert not child._ensure_messages_consumed(completed=1)
+    assert not child._ensure_messages_consumed(completed=1)  # type: ignore[attr-defined]
     assert time.monotonic() - began < 15  # half a second, and half a minute as billiard has it
+
+
+def test_idle_workers_join_in_where_there_is_more_than_one_batch(world: World, tmp_path: Path) -> None:
+    names = [f"u{number}" for number in range(250)]
+    world.microsoft.add_records("contacts", [{"emailaddress1": f"{name}@example.com"} for name in names])
+    devices = [
+        {
+            "installation_id": name,
+            "platform": "android",
+            "token": name,
+            "user": {"id": name, "email": f"{name}@example.com"},
+        }
+        for name in names
+    ]
+    imported = world.server.post("devices/import", {"devices": devices}).json()
+    assert {row["result"] for row in imported["results"]} == {"created"}
+    until(lambda: _mapped_and_planned() and Registration.objects.count() == len(names))
+    world.microsoft.add_fault("register_batch", times=None, answer_delay=3.0)
+    world.microsoft.add_fault("status", times=None, answer_delay=8.0)  # what follows an outcome comes too late
+    environment = ENVIRONMENT | {"SSL_CERT_FILE": world.microsoft.ca_file}
+    celery.control.purge()  # nudges that came of all this
+    with layout(tmp_path, "worker", environment=environment):
+        tasks.run.apply_async(("push", "no mark"), retry=False)  # once
+        until(lambda: Registration.objects.filter(in_flight=True, step=Step.PUSH).count() > BATCH)
 
 
 def _mapped_and_planned() -> bool:
