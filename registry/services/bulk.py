@@ -25,27 +25,35 @@ def among(column: str, keys: Iterable[int]) -> Func:
 def update(rows: Sequence[Model], fields: Sequence[str]) -> None:
     """Write these fields of the rows, all of one model, in one statement.
 
-    The values travel as arrays, a column each. Django's bulk_update makes a CASE of every value, which takes a worker
-    longer than all the rest of what it does with the row.
+    A value that is the same for all travels once, as most do that an answer to a batch writes, the others as one array
+    a column. Django's bulk_update makes a CASE of every value, which takes a worker longer than all the rest of what it
+    does with the row.
     """
     if not rows or not fields:
         return
     options = type(rows[0])._meta  # noqa: SLF001 Django documents it
     by_name: dict[str, Field[Any, Any]] = {field.name: field for field in options.concrete_fields}
-    written = [by_name[name] for name in fields]
-    key = options.pk
-    values: list[Any] = []
-    casts, columns = [], []
-    for field in (key, *written):
-        values.append([field.get_db_prep_save(getattr(row, field.attname), connection) for row in rows])
-        # Without its length: a cast would cut a text that is too long, where writing it is an error.
-        casts.append(f"%s::{str(field.db_type(connection)).split('(')[0]}[]")
-        columns.append(f'"{field.column}"')
-    assignments = ", ".join(f"{column} = given.{column}" for column in columns[1:])
+    shared: list[tuple[Field[Any, Any], Any]] = []
+    given: list[tuple[Field[Any, Any], list[Any]]] = [(options.pk, [row.pk for row in rows])]
+    for field in (by_name[name] for name in fields):
+        values = [getattr(row, field.attname) for row in rows]
+        if values.count(values[0]) == len(values):
+            shared.append((field, field.get_db_prep_save(values[0], connection)))
+        else:
+            given.append((field, [field.get_db_prep_save(value, connection) for value in values]))
+    assignments = [f'"{field.column}" = %s::{_type(field)}' for field, _ in shared]
+    assignments += [f'"{field.column}" = given."{field.column}"' for field, _ in given[1:]]
+    columns = ", ".join(f'"{field.column}"' for field, _ in given)
+    arrays = ", ".join(f"%s::{_type(field)}[]" for field, _ in given)
     # Names of our own tables and columns alone.
     statement = (
-        f'UPDATE "{options.db_table}" AS kept SET {assignments} '  # noqa: S608
-        f"FROM unnest({', '.join(casts)}) AS given({', '.join(columns)}) WHERE kept.{columns[0]} = given.{columns[0]}"
+        f'UPDATE "{options.db_table}" AS kept SET {", ".join(assignments)} '  # noqa: S608
+        f'FROM unnest({arrays}) AS given({columns}) WHERE kept."{options.pk.column}" = given."{options.pk.column}"'
     )
     with connection.cursor() as cursor:
-        cursor.execute(statement, values)
+        cursor.execute(statement, [value for _, value in (*shared, *given)])
+
+
+def _type(field: Field[Any, Any]) -> str:
+    """The column's, without its length: a cast would cut a text that is too long, where writing it is an error."""
+    return str(field.db_type(connection)).split("(")[0]

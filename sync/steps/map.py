@@ -67,9 +67,10 @@ def run_batch(app: MobileApp) -> int:
     claimed = gate.claim(lambda limit: _claim(app, limit))
     if claimed is None:
         return 0
-    users = list(
-        MobileUser.objects.filter(bulk.among("pk", [mapping.user_id for mapping in claimed])).select_related("mapping")
-    )
+    mappings = {mapping.pk: mapping for mapping in claimed}
+    users = list(MobileUser.objects.filter(bulk.among("pk", mappings)))
+    for user in users:
+        user.mapping = mappings[user.pk]
     answers, error = look_up(connect.dataverse(app.dataverse), app, users, ends)
     now = clock.now()
     answered = [mapping for mapping in claimed if mapping.pk in answers]
