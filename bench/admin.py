@@ -36,11 +36,12 @@ def pages() -> Iterator[tuple[str, str, str]]:
     """What is looked at: its name, and its address in our lists and in the plain ones."""
     middle = DEVICES // 2
     far = f"?p={middle // 50}"
-    for table in ("device", "mobileuser", "registration"):
+    for table in ("device", "mobileuser", "dataversemapping", "registration"):
         yield f"{table}: first page", f"{table}/", f"{table}/"
         yield f"{table}: a page in the middle", f"{table}/?older={middle}", f"{table}/{far}"
     yield "device: android", "device/?show=android", "device/?platform__exact=android"
     yield "device: retired", "device/?show=retired", "device/?retired_at__isnull=False"
+    yield "dataversemapping: not found", "dataversemapping/?show=not_found", "dataversemapping/?state__exact=not_found"
     yield "registration: failed", "registration/?show=failed", "registration/?state__exact=failed"
     yield "device: by installation id", "device/?q={device}", "device/?q={device}"
     yield "mobileuser: by e-mail", "mobileuser/?q={email}", "mobileuser/?q={email}"
@@ -58,6 +59,7 @@ def compare() -> list[dict[str, object]]:
     with connection.cursor() as cursor:
         cursor.execute("UPDATE registry_registration SET state = 'failed' WHERE device_id % 1000 = 0")
         cursor.execute("UPDATE registry_device SET retired_at = now() WHERE id % 1000 = 1 AND retired_at IS NULL")
+        cursor.execute("UPDATE registry_dataversemapping SET state = 'not_found' WHERE user_id % 1000 = 2")
         for table in ("device", "mobileuser", "dataversemapping", "registration"):
             cursor.execute(f"ANALYZE registry_{table}")
     User.objects.filter(username="bench").delete()
@@ -75,8 +77,13 @@ def compare() -> list[dict[str, object]]:
                 row[column] = _milliseconds(partial(_get, client, root + path.format(**given)))
             found.append(row)
             print(row, file=sys.stderr, flush=True)  # noqa: T201
-        row = {"name": "overview", "ours": _milliseconds(lambda: _get(client, "/admin/"))}
-        found.append(row)
+        for name, path in (
+            ("overview", ""),
+            ("explain, by e-mail", "explain/?q={email}"),
+            ("unresolved users", "unresolved/?state=not_found"),
+        ):
+            address = "/admin/" + path.format(**given)
+            found.append({"name": name, "ours": _milliseconds(partial(_get, client, address))})
     user.delete()
     return found
 

@@ -8,7 +8,7 @@ from unfold.admin import ModelAdmin
 from unfold.sites import UnfoldAdminSite
 
 from registry.admin.base import token_end
-from registry.models import Device, MobileUser, Registration
+from registry.models import DataverseMapping, Device, MobileUser, Registration
 from tokenhub.urls import urlpatterns as ours
 
 site = UnfoldAdminSite(name="plain")
@@ -28,6 +28,13 @@ class PlainUserAdmin(ModelAdmin):  # type: ignore[misc]
     search_fields = ("external_id", "email")
 
 
+class PlainMappingAdmin(ModelAdmin):  # type: ignore[misc]
+    list_display = ("user", "state", "table", "dataverse_id", "matched_by", "checked_at", "due_at")
+    list_select_related = ("user",)
+    list_filter = ("state",)
+    search_fields = ("user__external_id", "user__email")
+
+
 class PlainRegistrationAdmin(ModelAdmin):  # type: ignore[misc]
     list_display = ("dataverse_id", "app", token_end, "desired", "state", "reason", "due_at")
     list_select_related = ("app",)
@@ -37,6 +44,7 @@ class PlainRegistrationAdmin(ModelAdmin):  # type: ignore[misc]
 
 site.register(Device, PlainDeviceAdmin)
 site.register(MobileUser, PlainUserAdmin)
+site.register(DataverseMapping, PlainMappingAdmin)
 site.register(Registration, PlainRegistrationAdmin)
 
 urlpatterns = [path("plain/", site.urls), *ours]
