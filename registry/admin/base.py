@@ -92,6 +92,17 @@ class ReadOnlyAdmin(ConsoleAdmin):
         return False
 
 
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Without the way to Django's own history, where nothing of these is ever written."""
+        return super().changeform_view(request, object_id, form_url, {**(extra_context or {}), "show_history": False})
+
+
 class AppFilter(admin.RelatedFieldListFilter):
     """By app: those that one sees."""
 

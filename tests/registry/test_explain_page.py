@@ -111,6 +111,8 @@ def test_the_pages_of_a_user_and_a_device_lead_to_it(viewer: Client, server: Api
     server.launch(user={"id": "anna"})
     device = Device.objects.get()
     for model, row, leads_to in (("mobileuser", device.user_id, "user"), ("device", device.pk, "device")):
-        assert "Explain" in viewer.get(f"/admin/registry/{model}/{row}/change/").content.decode()
+        page_of_it = viewer.get(f"/admin/registry/{model}/{row}/change/").content.decode()
+        assert f"/admin/registry/{model}/{row}/explain/" in page_of_it
+        assert "/history/" not in page_of_it, "Django's own, where nothing of these rows is written"
         answer = viewer.get(f"/admin/registry/{model}/{row}/explain/")
         assert answer.headers["Location"] == f"/admin/explain/?{leads_to}={row}"
