@@ -91,7 +91,6 @@ class ReadOnlyAdmin(ConsoleAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-
     def changeform_view(
         self,
         request: HttpRequest,

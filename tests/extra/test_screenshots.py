@@ -4,6 +4,7 @@ A small shop, with thirty days behind it, the sandbox as Microsoft's side, and p
 """
 
 import random
+import uuid
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,12 +12,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from registry.models import DayFigures, Device, EventCount, MobileApp
-from tests.extra.browser import Theme, chromium, shoot
+from registry.models import DayFigures, Device, EventCount, InteractionEvent, MobileApp
+from tests.extra.browser import DESK, Theme, chromium, shoot
 from tests.sandbox_process import World
 from tests.web import web_server
 
 pytestmark = pytest.mark.extra
+TABLET = "7f" * 32
 ENVIRONMENT = {"TOKENHUB_CIJ_HOST_SUFFIXES": "localhost", "TOKENHUB_DATAVERSE_HOST_SUFFIXES": "localhost"}
 
 
@@ -61,7 +63,8 @@ def history(app: MobileApp, devices: int, seed: int) -> None:
 
 @pytest.fixture
 def shop(world: World) -> Device:
-    """Anna has a phone and a tablet, and of Bert and Carla Dataverse knows several."""
+    """Anna has a phone, and a tablet whose token is refused; of Bert and Carla Dataverse knows several."""
+    world.microsoft.set_outcomes({TABLET: "DryRunSendingFailed"})
     people = {"Anna Kowalski": 1, "Bert Lindqvist": 2, "Carla Mendes": 3}
     for name, records in people.items():
         email = f"{name.split()[0].lower()}@contoso.example"
@@ -74,17 +77,21 @@ def shop(world: World) -> Device:
         )  # fmt: skip
         if records == 1:
             world.server.launch(
-                installation_id="tablet-of-anna", platform="ios", token="7f" * 32, user=user, model="iPad Air"
+                installation_id="tablet-of-anna", platform="ios", token=TABLET, user=user, model="iPad Air"
             )
     anna = Device.objects.select_related("user").get(installation_id="phone-of-anna")
     assert anna.user
-    world.work_until(lambda: len(world.held()) == 2 and world.server.state("phone-of-carla") == "ambiguous")
+    world.work_until(lambda: world.server.state("tablet-of-anna") == "failed")
+    world.work_until(lambda: world.server.state("phone-of-carla") == "ambiguous")
     world.work_until(lambda: world.server.state("phone-of-anna") == "registered")
     world.server.launch(
         installation_id="phone-of-anna", token="fcm-Anna-after-update-Zr7Hw2", user={"id": anna.user.external_id}
     )
-    world.work_until(lambda: any(token.endswith("Zr7Hw2") for _, token in world.held()) and len(world.held()) == 2)
+    world.work_until(lambda: {token[-6:] for _, token in world.held()} == {"Zr7Hw2"})
     world.work_until(lambda: world.server.state("phone-of-anna") == "registered")
+    opened = {"installation_id": "phone-of-anna", "tracking_id": str(uuid.uuid4()), "status": "opened"}
+    assert world.server.post("events", [opened]).status_code == 202
+    world.work_until(lambda: InteractionEvent.objects.filter(state="relayed").exists())
     history(world.app, 48_200, seed=1)
     return anna
 
@@ -93,7 +100,7 @@ def shop(world: World) -> Device:
 def test_the_pages_that_people_open_first(tmp_path: Path, shop: Device, world: World, theme: Theme) -> None:
     chief = User.objects.create_superuser("olga", password="correct-horse-9")
     environment = ENVIRONMENT | {"SSL_CERT_FILE": world.microsoft.ca_file}
-    with web_server(tmp_path / "web.log", environment) as url, chromium(url, (1280, 860), theme) as console:
+    with web_server(tmp_path / "web.log", environment) as url, chromium(url, DESK, theme) as console:
         console.sign_in(chief)
         page = console.open("/admin/")
         page.wait_for_timeout(1200)  # the charts grow
