@@ -10,9 +10,7 @@ from dataclasses import dataclass
 
 # Measured with `make bench` (docs/performance.md) on two cores of a busy machine: beware of taking them for limits.
 REPEAT = 0.0009  # seconds of a core for a launch that changes nothing
-CHANGE = (
-    0.009  # for one that does: half of them the lane's (0.003, renewed tokens and new phones), half Django's (0.015)
-)
+CHANGE = 0.009  # for one that does: half the lane's (0.003, renewed tokens and new phones), half Django's (0.015)
 WORKER = 400.0  # devices a second and process, from the plan to REGISTERED
 ROW_BYTES = 261 + 700 + 188 + 773  # user, device, mapping, registration: heap and indexes
 CALLS = {"query": 3.5, "register": 10.0, "status": 10.0, "cleanup": 10.0}  # for each 1,000 devices

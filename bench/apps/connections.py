@@ -25,6 +25,7 @@ def launch(request: HttpRequest) -> HttpResponse:
         with connection.cursor() as cursor:
             cursor.execute(_SELECT, [1, posted["installation_id"]])
             row = cursor.fetchone()
+    assert row
     assert row[0] == posted["token"]
     return HttpResponse(b'{"result":"unchanged"}', content_type="application/json")
 
