@@ -12,6 +12,7 @@ from registry.states import DataverseTable
 from sync.bucket import Bucket
 from sync.calls import note
 from sync.clients.callbacks import Callback
+from sync.clients.calls import Call
 from sync.clients.cij import CijClient, Connection
 from sync.clients.dataverse import DataverseClient, Table
 from sync.clients.entra import Credentials
@@ -34,10 +35,18 @@ def bucket(app: MobileApp) -> Bucket:
 
 
 @cache
-def credentials(authority: str, tenant: str, client_id: str, client_secret: str, resource: str) -> Credentials:
+def credentials(
+    authority: str, tenant: str, client_id: str, client_secret: str, resource: str, name: str
+) -> Credentials:
     """Kept for the process, so that msal's token cache is; a changed secret makes new ones."""
     return Credentials(
-        authority=authority, tenant=tenant, client_id=client_id, client_secret=client_secret, resource=resource
+        authority=authority,
+        tenant=tenant,
+        client_id=client_id,
+        client_secret=client_secret,
+        resource=resource,
+        call=Call("sign_in", name),
+        observe=note,
     )
 
 
@@ -67,15 +76,21 @@ def cij_with(app: MobileApp, token: str) -> CijClient:
     return CijClient(http(), connection(app, token), before_call=lambda: None)
 
 
-def dataverse(environment: DataverseEnvironment) -> DataverseClient:
-    entra = credentials(
+def entra(environment: DataverseEnvironment) -> Credentials:
+    """Those that workers use."""
+    return credentials(
         environment.authority,
         environment.tenant,
         environment.client_id,
         environment.client_secret,
         environment.url,
+        environment.name,
     )
-    return DataverseClient(http(), environment.url, token=entra.token, forget=entra.forget, name=environment.name)
+
+
+def dataverse(environment: DataverseEnvironment) -> DataverseClient:
+    kept = entra(environment)
+    return DataverseClient(http(), environment.url, token=kept.token, forget=kept.forget, name=environment.name)
 
 
 def sign_in_anew(environment: DataverseEnvironment) -> Credentials:

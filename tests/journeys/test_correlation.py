@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from registry.models import Device, Registration
+from registry.models import DataverseEnvironment, Device, Registration
 from registry.services import counters
 from registry.services.correlation import begin
 from sandbox.admin_client import Call
@@ -67,6 +67,19 @@ def test_the_post_s_id_is_on_every_call_that_it_leads_to(world: World, caplog: p
         assert call.traceparent.split("-")[1] == TRACE, kinds
         assert uuid.UUID(call.client_request_id or "").hex[:16] == call.traceparent.split("-")[2]
         assert [TRACE] in carried(caplog, name)
+
+
+def test_a_sign_in_to_entra_is_a_call_like_any_other(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    counters._pending.clear()
+    world.contact(emailaddress1=ANNA["email"])
+    post(world, TRACE, user=ANNA)
+    world.work_until(lambda: world.server.state() == "registered")
+    assert carried(caplog, "sign_in") == [[TRACE]], "once, and then from what msal keeps"
+    assert counters._pending["tokenhub_calls_total", "", "sign_in", "sandbox", "ok"] == 1
+    DataverseEnvironment.objects.update(client_secret="an-old-one")
+    post(world, uuid.uuid4().hex, installation_id="phone-2", token="token-2", user=BERT)
+    world.work_until(lambda: len(carried(caplog, "sign_in")) > 1)
+    assert counters._pending["tokenhub_calls_total", "", "sign_in", "sandbox", "denied"] >= 1
 
 
 def test_a_change_of_hands_is_cleaned_up_for_the_post_that_brought_it(

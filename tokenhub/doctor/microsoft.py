@@ -95,11 +95,8 @@ def _environment(pk: int, name: str) -> Iterator[Finding]:
         environment = DataverseEnvironment.objects.get(pk=pk)
     except SecretUnreadable:
         return  # told of by `keys`
-    entra = connect.credentials(
-        environment.authority, environment.tenant, environment.client_id, environment.client_secret, environment.url
-    )
     try:
-        entra.token()
+        connect.entra(environment).token()
     except Denied as error:
         yield Finding(
             part,
