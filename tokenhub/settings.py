@@ -35,9 +35,11 @@ env = environ.Env()
 EMBEDDED = "DATABASE_URL" not in os.environ
 _stack = state.running(state.data_dir()) if EMBEDDED or "REDIS_URL" not in os.environ else None
 if _stack:
-    # What `up` gave its own children (the sandbox's CA and hosts, say) holds for every other command too.
+    # What `up` gave its own children (the sandbox's CA and hosts, say) holds for every other command too. What is ours
+    # may be set otherwise on purpose; many shells have an SSL_CERT_FILE, though, and none knows the sandbox's CA.
     for _name, _value in _stack.environment.items():
-        os.environ.setdefault(_name, _value)
+        if _name not in os.environ or not _name.startswith("TOKENHUB_"):
+            os.environ[_name] = _value
 
 # Port 1 answers nobody: a command that needs the stack fails at once, and manage.py says what to do.
 _NOWHERE = "127.0.0.1:1"

@@ -2,6 +2,9 @@
 
 import base64
 import json
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -86,6 +89,20 @@ def test_running_means_that_the_lock_is_held(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "running.json").read_text())["pid"] == HERE.pid
     assert state.running(tmp_path) is None
     assert "`make up`" in state.not_running_message(tmp_path)
+
+
+def test_every_command_trusts_the_ca_of_the_sandbox_that_runs_whatever_the_shell_trusts(tmp_path: Path) -> None:
+    here = Running(1, "postgres://there/x", "redis://there", "http://there", {"SSL_CERT_FILE": "its-ca.pem"})
+    shell = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+    shell |= {"TOKENHUB_DATA": str(tmp_path), "SSL_CERT_FILE": "the-system-s.pem"}
+    state.ensure_secrets(tmp_path)
+    with state.hold_lock(tmp_path):
+        state.write_running(tmp_path, here)
+        done = subprocess.run(
+            [sys.executable, "-c", "import os, tokenhub.settings; print(os.environ['SSL_CERT_FILE'])"],
+            cwd=state.REPOSITORY, env=shell, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    assert done.stdout == "its-ca.pem\n"
 
 
 def test_nothing_runs_on_a_folder_that_does_not_exist(tmp_path: Path) -> None:
