@@ -25,12 +25,12 @@ def living() -> Iterator[Finding]:
         if workers:
             yield Finding("workers", Level.OK, f"{len(workers)} processes take from the queue {queue.name}")
         else:
-            yield Finding(
-                "workers",
-                Level.ERROR,
+            name = "urgent" if queue.name.endswith("urgent") else "worker"
+            says, mend = (
                 f"nobody takes from the queue {queue.name}",
-                f"Start one: celery -A tokenhub worker --queues {queue.name} (without --queues it takes from all).",
+                f"Start one: deploy/run {name} (docs/operations.md).",
             )
+            yield Finding("workers", Level.ERROR, says, mend)
     versions = sorted({process.version for process in processes})
     if len(versions) > 1:
         says = f"several versions run: {', '.join(versions)}"
@@ -40,7 +40,7 @@ def living() -> Iterator[Finding]:
 
 
 def _beat(age: float | None) -> Finding:
-    mend = "Start it: celery -A tokenhub beat. One, and only one."
+    mend = "Start it: deploy/run beat. One, and only one (docs/operations.md)."
     if age is None:
         return Finding("beat", Level.ERROR, "has not been heard of", mend)
     if age > silent_after():

@@ -1,6 +1,7 @@
 """`manage.py doctor`: what is wrong, and how to mend it. The checks are in tokenhub.doctor."""
 
 import json
+import logging
 import sys
 from dataclasses import asdict
 from typing import Any
@@ -27,7 +28,11 @@ class Command(BaseCommand):
         parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings, too")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        findings = examine()
+        logging.disable(logging.WARNING)  # what its calls have to say is in the findings
+        try:
+            findings = examine()
+        finally:
+            logging.disable(logging.NOTSET)
         levels = {finding.level for finding in findings}
         bad = Level.ERROR in levels or (options["strict"] and Level.WARNING in levels)
         if options["json"]:
@@ -47,4 +52,5 @@ class Command(BaseCommand):
             if finding.mend:
                 self.stdout.write(f"{'':<8} {'':<{width}}  → {finding.mend}")
         counts = [sum(finding.level is level for finding in findings) for level in (Level.ERROR, Level.WARNING)]
-        self.stdout.write(f"{counts[0]} errors, {counts[1]} warnings")
+        named = zip(counts, ("error", "warning"), strict=True)
+        self.stdout.write(", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in named))
