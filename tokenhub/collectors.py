@@ -83,6 +83,7 @@ def _living(processes: list[vitals.Process]) -> Iterator[Metric]:
         idle = sum(process.pool_idle for process in those)
         pool.add_metric([role, "idle"], idle)
         pool.add_metric([role, "used"], sum(process.pool_size for process in those) - idle)
+        pool.add_metric([role, "own"], sum(process.own for process in those))
         waiting.add_metric([role], sum(process.pool_waiting for process in those))
     yield from (pool, waiting)
 

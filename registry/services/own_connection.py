@@ -8,6 +8,7 @@ import contextlib
 import select
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,7 @@ class _Own(threading.local):
 
 
 _own = _Own()
+_made: "weakref.WeakSet[psycopg.Connection[Any]]" = weakref.WeakSet()  # by all threads of this process
 
 
 def text(value: Any) -> bytes | None:
@@ -56,6 +58,11 @@ def flag(value: bool | None) -> bytes | None:
 def binary(value: bytes | None) -> bytes | None:
     """A parameter of bytes."""
     return None if value is None else b"\\x" + value.hex().encode()
+
+
+def open_connections() -> int:
+    """How many this process keeps, by all its threads."""
+    return sum(not made.closed for made in list(_made))
 
 
 def forget_connection() -> None:
@@ -141,4 +148,6 @@ def _connected(sent: Sequence[tuple[Statement, Parameters]]) -> Any:
 def _connect() -> "psycopg.Connection[Any]":
     django_s_own = ("context", "cursor_factory", "prepare_threshold")
     parameters = {name: value for name, value in connection.get_connection_params().items() if name not in django_s_own}
-    return psycopg.connect(**parameters, autocommit=True)
+    made = psycopg.connect(**parameters, autocommit=True)
+    _made.add(made)
+    return made

@@ -9,14 +9,14 @@ import logging
 import os
 import socket
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import redis
 from django.conf import settings
 from django.db import connections
 
-from registry.services import counters
+from registry.services import counters, own_connection
 from registry.services.valkey import valkey
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ class Process:
     """What a process tells of itself. `role` is web, beat, or worker and the queues that it takes from.
 
     `pool_size` connections to PostgreSQL are open, of which `pool_idle` are free; `pool_waiting` threads wait for one.
+    `own` more are kept by the threads that answer launches.
     """
 
     role: str
@@ -43,6 +44,7 @@ class Process:
     pool_size: int = 0
     pool_idle: int = 0
     pool_waiting: int = 0
+    own: int = 0
 
 
 class _Reporter:
@@ -100,7 +102,12 @@ def processes() -> list[Process]:
     gone = [name for name, (age, _) in told.items() if age > 10 * GONE]
     if gone:
         valkey().hdel(PROCESSES, *gone)
-    return [Process(**json.loads(text)) for _, (age, text) in sorted(told.items()) if age <= GONE]
+    return [_process(json.loads(text)) for _, (age, text) in sorted(told.items()) if age <= GONE]
+
+
+def _process(told: dict[str, Any]) -> Process:
+    """A newer version may tell more than this one knows."""
+    return Process(**{field.name: told[field.name] for field in fields(Process) if field.name in told})
 
 
 def _told(key: str) -> dict[str, tuple[float, str]]:
@@ -137,6 +144,7 @@ def _signs() -> Process:
         pool_size=stats.get("pool_size", 0),
         pool_idle=stats.get("pool_available", 0),
         pool_waiting=stats.get("requests_waiting", 0),
+        own=own_connection.open_connections(),
     )
 
 

@@ -5,7 +5,7 @@ reads the last count from Valkey.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypedDict
 
 import redis
@@ -61,8 +61,10 @@ def last() -> Census | None:
         return None
     counted = json.loads(text)
     now: Any = valkey().time()
-    at = counted.pop("at")
-    return Census(**{"events": {}, "partitions": {}, **counted, "age": max(0.0, float(now[0] - at))})
+    known = {
+        one.name: counted[one.name] for one in fields(Census) if one.name in counted
+    }  # another version's may differ
+    return Census(**known | {"age": max(0.0, float(now[0] - counted["at"]))})
 
 
 def _count() -> Census:

@@ -1,5 +1,6 @@
 """/metrics: closed by default, read from the tables."""
 
+import json
 import re
 import uuid
 from datetime import timedelta
@@ -14,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
 
 from registry.models import DataverseMapping, MobileApp
-from registry.services import counters, vitals
+from registry.services import counters, own_connection, vitals
 from registry.services.erasure import erase_user
 from registry.services.valkey import valkey
 from sync import pauses, tasks
@@ -145,6 +146,33 @@ def test_processes_tell_of_themselves_until_they_stop(db: None) -> None:
     assert found["tokenhub_heart_age_seconds", "sweep"] < 60
     vitals.stop()
     assert not any(name == "tokenhub_processes" for name, *_ in samples(scrape("scrape-me")[1]))
+
+
+@pytest.mark.usefixtures("nothing_counted")
+def test_connections_that_threads_keep_for_launches_are_told_beside_the_pool_s(db: None) -> None:
+    valkey().delete(vitals.PROCESSES)
+    vitals._Reporter.role = "web api"
+    own_connection.forget_connection()
+    vitals.tell()
+    before = samples(scrape("scrape-me")[1])["tokenhub_db_pool_connections", "web api", "own"]
+    assert own_connection.run([(own_connection.Statement(b"one", b"SELECT 1"), [])])
+    vitals.tell()
+    assert samples(scrape("scrape-me")[1])["tokenhub_db_pool_connections", "web api", "own"] == before + 1
+    own_connection.forget_connection()
+    vitals.stop()
+
+
+@pytest.mark.usefixtures("nothing_counted")
+def test_what_a_newer_version_tells_besides_does_not_disturb_this_one(db: None) -> None:
+    valkey().delete(vitals.PROCESSES)
+    (now, _), newer = valkey().time(), {"role": "web", "version": "99", "host": "h", "pid": 1}
+    valkey().hset(vitals.PROCESSES, "h:1", f"{now} {json.dumps({**newer, 'of_a_later_day': 1})}")
+    counted = {"at": now, "registrations": {"shop": {"ready": 3}}, "devices": {"shop": 5}, "of_a_later_day": {}}
+    valkey().set(census.COUNTED, json.dumps(counted))
+    found = samples(scrape("scrape-me")[1])
+    assert found["tokenhub_processes", "web", "99"] == 1
+    assert found["tokenhub_devices", "shop"] == 5
+    valkey().delete(vitals.PROCESSES, census.COUNTED)
 
 
 @pytest.mark.django_db

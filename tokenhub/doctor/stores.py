@@ -62,16 +62,16 @@ def _database() -> Iterator[Finding]:
 def _connections(used: int, most: int) -> Iterator[Finding]:
     """A pool for each process may ask for more connections than there are."""
     try:
-        processes = len(vitals.processes())
+        living = vitals.processes()
     except redis.RedisError:
-        processes = 0
+        living = []
     pool: Any = connection.settings_dict["OPTIONS"].get("pool") or {}
-    may_want = processes * pool.get("max_size", 1)
+    may_want = len(living) * pool.get("max_size", 1) + sum(process.own for process in living)
     mend = "Raise max_connections, lower TOKENHUB_DB_POOL_MAX, or put PgBouncer between."
     if used > 0.9 * most:
         yield Finding("database", Level.ERROR, f"{used} of {most} connections are used", mend)
     elif may_want > most:
-        says = f"{processes} processes may want {may_want} connections, and there are {most}"
+        says = f"{len(living)} processes may want {may_want} connections, and there are {most}"
         yield Finding("database", Level.WARNING, says, mend)
 
 
