@@ -13,17 +13,21 @@ from tokenhub.version import VERSION
 
 @dataclass(frozen=True)
 class Page:
-    """One entry of the sidebar, for those who have the permission; `icon` is one of Google's Material Symbols."""
+    """One entry of the sidebar, for those who have the permission; `icon` is one of Google's Material Symbols.
+
+    `also` names pages below it whose address does not say so.
+    """
 
     title: str
     icon: str
     url: str
     permission: str = ""
+    also: tuple[str, ...] = ()
 
 
-def _table(title: str, icon: str, model: str) -> Page:
+def _table(title: str, icon: str, model: str, *also: str) -> Page:
     app, name = model.split(".")
-    return Page(title, icon, f"admin:{app}_{name}_changelist", f"{app}.view_{name}")
+    return Page(title, icon, f"admin:{app}_{name}_changelist", f"{app}.view_{name}", also)
 
 
 # What a person comes for most often stands first.
@@ -40,7 +44,7 @@ SIDEBAR: tuple[tuple[str, tuple[Page, ...]], ...] = (
         "Customers",
         (
             _table("Users", "person", "registry.mobileuser"),
-            _table("Devices", "smartphone", "registry.device"),
+            _table("Devices", "smartphone", "registry.device", "import_devices"),
             _table("Dataverse mappings", "link", "registry.dataversemapping"),
             _table("Erasures", "person_remove", "registry.erasure"),
             _table("Bulk actions", "checklist", "registry.bulkjob"),
@@ -58,7 +62,7 @@ SIDEBAR: tuple[tuple[str, tuple[Page, ...]], ...] = (
     (
         "Set-up",
         (
-            _table("Apps", "apps", "registry.mobileapp"),
+            _table("Apps", "apps", "registry.mobileapp", "connect_app", "app"),
             _table("API keys", "key", "registry.apikey"),
             _table("Token issuers", "verified_user", "registry.tokenissuer"),
             _table("Dataverse environments", "database", "registry.dataverseenvironment"),
@@ -77,12 +81,18 @@ SIDEBAR: tuple[tuple[str, tuple[Page, ...]], ...] = (
 )
 
 
+def _entry(page: Page, *, marked: bool) -> dict[str, Any]:
+    entry = {"title": page.title, "icon": page.icon, "link": reverse(page.url)}
+    return {**entry, "active": True} if marked else entry  # else Unfold compares the addresses
+
+
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """The groups and entries that this person may open, as Unfold wants them."""
+    here = request.resolver_match.url_name if request.resolver_match else None
     groups = []
     for number, (title, pages) in enumerate(SIDEBAR):
         items = [
-            {"title": page.title, "icon": page.icon, "link": reverse(page.url)}
+            _entry(page, marked=here in page.also)
             for page in pages
             if not page.permission or request.user.has_perm(page.permission)
         ]

@@ -89,7 +89,7 @@ def _timeline(found: service.Explanation, before: datetime | None) -> dict[str, 
 class LeadsToExplain(_Admin):
     """For rows of a user or a device: the way from their page to the explanation."""
 
-    actions_detail = ("explain",)
+    actions_detail: tuple[str, ...] = ("explain",)
 
     def has_explain_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return request.user.has_perms(PERMISSIONS)

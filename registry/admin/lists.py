@@ -64,8 +64,8 @@ class KeysetChangeList(ChangeList):
         """Ask for one more than is shown: where it is there, so is another page."""
         most, upwards = self.list_per_page, self.newer_than is not None
         beyond = self.newer_than if upwards else self.older_than
-        found = self.model_admin.page(request, self, most + 1, beyond, upwards=upwards)
-        shown, more = found[:most], len(found) > most
+        ids = self.model_admin.page(request, self, most + 1, beyond, upwards=upwards)
+        shown, more = ids[:most], len(ids) > most
         if upwards:
             shown.reverse()
         found = self.apply_select_related(self.queryset.filter(pk__in=shown).order_by())

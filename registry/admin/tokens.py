@@ -19,7 +19,7 @@ else:
 class ShowsWholeToken(_Admin):
     """For rows with a `token`."""
 
-    actions_detail = ("whole_token",)
+    actions_detail: tuple[str, ...] = ("whole_token",)
 
     def has_see_token_permission(self, request: HttpRequest, object_id: Any = None) -> bool:
         return request.user.has_perm("registry.see_whole_token")

@@ -1,8 +1,10 @@
 """How the admin is dressed: its policy, and a sidebar that leads only where its reader may go."""
 
+import pytest
 from django.contrib.auth.models import Permission, User
 from django.http import HttpRequest
 from django.test import Client
+from django.urls import resolve
 
 from tokenhub.console import SIDEBAR, sidebar
 from tokenhub.version import VERSION
@@ -37,6 +39,22 @@ def test_the_sidebar_shows_what_one_may_open(db: None) -> None:
     ]
     request.user = User.objects.create_superuser("olga")
     assert [len(group["items"]) for group in sidebar(request)] == [len(pages) for _, pages in SIDEBAR]
+
+
+@pytest.mark.parametrize(
+    ("path", "entry"),
+    [
+        ("/admin/apps/connect/", "Apps"),
+        ("/admin/apps/of/shop/", "Apps"),
+        ("/admin/import/", "Devices"),
+        ("/admin/registry/device/", None),  # by its address: Unfold sees to it
+    ],
+)
+def test_the_sidebar_marks_the_entry_that_a_page_is_below(db: None, path: str, entry: str | None) -> None:
+    request = HttpRequest()
+    request.user, request.resolver_match = User.objects.create_superuser("olga"), resolve(path)
+    marked = [item["title"] for group in sidebar(request) for item in group["items"] if item.get("active")]
+    assert marked == ([entry] if entry else [])
 
 
 def test_the_admin_shows_the_version_to_those_who_are_signed_in(db: None, client: Client) -> None:
