@@ -29,6 +29,7 @@ from registry.models import (
     Registration,
 )
 from registry.services import bulk_jobs as service
+from registry.services.keys import create_key
 from registry.states import BulkKind, BulkState, RetiredReason
 from sync.steps import bulk
 from tests.conftest import Api
@@ -151,6 +152,22 @@ def test_users_are_mapped_again(operator: Client, server: Api, table: str) -> No
     work(ask(operator, f"/admin/registry/{table}/", "map_again"))
     mapping = DataverseMapping.objects.get()
     assert (mapping.due_at is not None, mapping.attempts, mapping.decided_by) == (True, 0, "olga")
+
+
+@pytest.mark.django_db
+def test_only_users_who_were_not_found_are_mapped_again(
+    operator: Client, server: Api, make_app: Callable[..., MobileApp]
+) -> None:
+    theirs = Api(create_key(app=make_app("bank"), kind="server"))
+    states = {"anna": "not_found", "bert": "ambiguous", "cleo": "mapped", "dora": "not_found"}
+    for name, state in states.items():
+        client = theirs if name == "dora" else server
+        client.launch(installation_id=name, token=f"token-of-{name}", user={"id": name})
+        DataverseMapping.objects.filter(user__external_id=name).update(state=state, due_at=None)
+    job = work(ask(operator, "/admin/registry/dataversemapping/?show=not_found", "map_again"))
+    assert (job.total, job.changed) == (1, 1)
+    due = DataverseMapping.objects.filter(due_at__isnull=False)
+    assert list(due.values_list("user__external_id", flat=True)) == ["anna"]
 
 
 @pytest.mark.django_db
