@@ -63,7 +63,8 @@ def test_the_keyboard_alone_gets_to_an_explanation_and_past_the_menu(tmp_path: P
     with web_server(tmp_path / "web.log", workers=1) as url, chromium(url) as console:
         console.sign_in(chief)
         page = console.open("/admin/explain/")
-        page.keyboard.type("anna")  # the box has the focus
+        page.wait_for_function("document.activeElement.id === 'q'")
+        page.keyboard.type("anna")
         page.keyboard.press("Enter")
         page.get_by_text("First launch (Android), signed in as anna.").wait_for()
         page.keyboard.press("Tab")
