@@ -168,7 +168,7 @@ def _by_one(world: World) -> float:
         relay_one.delay(pk)
     argv = [sys.executable, "-m", "celery", "--quiet", "-A", "bench.naive", "worker", "--pool", "solo", "-Q", "naive"]
     argv += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
-    process = subprocess.Popen(argv)
+    process = subprocess.Popen(argv, stdout=sys.stderr)  # what is measured goes to stdout
     done = InteractionEvent.objects.filter(pk__in=events, relayed_at__isnull=False)
     try:
         while done.count() < NAIVE:
