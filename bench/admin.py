@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,14 +20,9 @@ PATIENCE = 10.0  # seconds for one page; what takes longer is asked for once aft
 def measure() -> list[dict[str, object]]:
     """Milliseconds for each page, whole: middleware, queries, templates."""
     with known(DEVICES) as (stores, _):
-        done = subprocess.run(
-            machine.pinned([sys.executable, "-m", "bench.admin"], machine.SERVER_CORE),
-            env={**stores.environment, "TOKENHUB_SECOND_FACTOR": "false"},
-            stdout=subprocess.PIPE,
-            check=True,
-            cwd=machine.ROOT,
+        found: list[dict[str, object]] = machine.told_by(
+            "bench.admin", env={**stores.environment, "TOKENHUB_SECOND_FACTOR": "false"}
         )
-    found: list[dict[str, object]] = json.loads(done.stdout)
     return found
 
 

@@ -16,8 +16,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 from bench import fleet, machine
 from bench.machine import Stores
@@ -35,14 +33,7 @@ def measure() -> list[dict[str, object]]:
     """The three forms in turn, some rounds; medians, and what the sink answers to a load that only asks."""
     with machine.stores() as stores, sink(stores.folder, DELAY) as url:
         able = _asked(url)
-        done = subprocess.run(
-            machine.pinned([sys.executable, "-m", "bench.events"], machine.SERVER_CORE),
-            env=environment(stores, url),
-            stdout=subprocess.PIPE,
-            check=True,
-            cwd=machine.ROOT,
-        )
-    found: list[dict[str, object]] = json.loads(done.stdout)
+        found: list[dict[str, object]] = machine.told_by("bench.events", env=environment(stores, url))
     return [*found, {"name": "the sink, asked by wrk", "per_second": able}]
 
 
@@ -194,11 +185,7 @@ def main() -> None:
         rates["bare asyncio loop"].append(EVENTS / _by_loop(world))
         rates["naive"].append(NAIVE / _by_one(world))
         sys.stderr.write(f"{ {name: round(found[-1]) for name, found in rates.items()} }\n")
-    rows: list[dict[str, Any]] = [
-        {"name": name, "per_second": median(found), "lowest": min(found), "highest": max(found)}
-        for name, found in rates.items()
-    ]
-    sys.stdout.write(json.dumps(rows))
+    sys.stdout.write(json.dumps([machine.spread(name, found) for name, found in rates.items()]))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import batched
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def measure() -> list[dict[str, object]]:
             file.writelines(json.dumps(row) + "\n" for row in _rows())
         checked = _ran([sys.executable, "-m", "bench.imports", str(path)], stores.environment)
         argv = [sys.executable, "manage.py", "import_devices", str(path), "--app", "shop", "--json"]
-        first = _ran(argv, stores.environment, kill_at=ROWS // 2, noted=path.with_name("devices.jsonl.progress.json"))
+        first = _ran(argv, stores.environment, kill_when=lambda: _imported(path) >= ROWS // 2)
         rest = _ran(argv, stores.environment)
         wrong = _compare(stores.database_url)
         told = len((stores.folder / "devices.jsonl.errors.jsonl").read_text().splitlines())
@@ -54,10 +54,16 @@ def _is_bad(number: int) -> bool:
     return number % BAD_EACH == 0
 
 
+def _imported(path: Path) -> int:
+    """How many rows of the file the import has noted beside it as done."""
+    noted = path.with_name(f"{path.name}.progress.json")
+    return sum(json.loads(noted.read_text())["counts"].values()) if noted.exists() else 0
+
+
 def _ran(
-    argv: list[str], environment: Mapping[str, str], kill_at: int | None = None, noted: Path | None = None
+    argv: list[str], environment: Mapping[str, str], kill_when: Callable[[], bool] = lambda: False
 ) -> dict[str, float]:
-    """Run it, or kill it (SIGKILL) once it has noted so many rows; seconds, and the most memory it had."""
+    """Run it, or kill it (SIGKILL) once that is so; seconds, and the most memory it had."""
     began = time.perf_counter()
     memory = 0
     with subprocess.Popen(argv, env=environment, cwd=machine.ROOT, stdout=sys.stderr) as process:
@@ -67,12 +73,7 @@ def _ran(
                 memory = max(memory, watched.memory_info().rss)
             except psutil.NoSuchProcess:
                 break
-            if (
-                kill_at
-                and noted
-                and noted.exists()
-                and sum(json.loads(noted.read_text())["counts"].values()) >= kill_at
-            ):
+            if kill_when():
                 process.kill()
             time.sleep(0.1)
         process.wait()

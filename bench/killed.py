@@ -27,11 +27,8 @@ def measure(events: int, kills: int) -> dict[str, int]:
         log = stores.folder / "sent"
         with sink(stores.folder, 5, log) as url:
             told = environment(stores, url) | LEASE | {"BENCH_SENT": str(log)}
-            argv = machine.pinned(
-                [sys.executable, "-m", "bench.killed", "run", str(events), str(kills)], machine.OTHER_CORES
-            )
-            done = subprocess.run(argv, env=told, stdout=subprocess.PIPE, check=True, cwd=machine.ROOT)
-    found: dict[str, int] = json.loads(done.stdout)
+            arguments = ("run", str(events), str(kills))
+            found: dict[str, int] = machine.told_by("bench.killed", *arguments, env=told, cores=machine.OTHER_CORES)
     return found
 
 

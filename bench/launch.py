@@ -64,12 +64,8 @@ def _say(text: str) -> None:
 
 def summary(name: str, runs: list[Measured]) -> dict[str, object]:
     """The medians of some runs, and how far apart they were."""
-    rates = [run.per_second for run in runs]
     return {
-        "name": name,
-        "per_second": median(rates),
-        "lowest": min(rates),
-        "highest": max(rates),
+        **machine.spread(name, [run.per_second for run in runs]),
         "cpu": median(run.cpu for run in runs),
         "p50": median(run.p50 for run in runs),
         "p99": median(run.p99 for run in runs),

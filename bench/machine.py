@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import psutil
 
@@ -106,10 +108,20 @@ def _environment(folder: Path, database_url: str, redis_url: str, given: Mapping
 
 def load_fleet(stores: Stores, devices: int) -> dict[str, str]:
     """Have bench.fleet migrate and load that many devices, in a process of its own; return the app's keys."""
-    command = [sys.executable, "-m", "bench.fleet", "--devices", str(devices)]
-    made = subprocess.run(command, env=stores.environment, stdout=subprocess.PIPE, check=True, cwd=ROOT)
-    keys: dict[str, str] = json.loads(made.stdout)
+    keys: dict[str, str] = told_by("bench.fleet", "--devices", str(devices), env=stores.environment, cores=OTHER_CORES)
     return keys
+
+
+def told_by(module: str, *arguments: str, env: Mapping[str, str], cores: str = SERVER_CORE) -> Any:
+    """Run a module in a process of its own, on these cores; return the JSON that it writes to stdout."""
+    argv = pinned([sys.executable, "-m", module, *arguments], cores)
+    done = subprocess.run(argv, env=env, stdout=subprocess.PIPE, check=True, cwd=ROOT)
+    return json.loads(done.stdout)
+
+
+def spread(name: str, rates: Sequence[float]) -> dict[str, object]:
+    """The median of some runs, and how far apart they were."""
+    return {"name": name, "per_second": median(rates), "lowest": min(rates), "highest": max(rates)}
 
 
 def granian(python: Path | str, application: str, port: int, *, interface: str = "wsgi", threads: int = 1) -> list[str]:

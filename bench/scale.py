@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -46,14 +45,7 @@ def _measure(size: int) -> Iterator[dict[str, object]]:
     with known(size) as (stores, keys):
         for name, microseconds in _launches(size, stores, keys).items():
             yield {"devices": size, "name": name, "microseconds": microseconds}
-        done = subprocess.run(
-            machine.pinned([sys.executable, "-m", "bench.scale", str(size)], machine.SERVER_CORE),
-            env=stores.environment,
-            stdout=subprocess.PIPE,
-            check=True,
-            cwd=machine.ROOT,
-        )
-        for name, microseconds in json.loads(done.stdout).items():
+        for name, microseconds in machine.told_by("bench.scale", str(size), env=stores.environment).items():
             yield {"devices": size, "name": name, "microseconds": microseconds}
         yield from _sizes(size, stores)
 

@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from bench import fleet, load, machine
 from bench.launch import PATH, summary
 from bench.load import Load, Measured
 from bench.machine import ROOT, Stores
-from bench.peers.setup import folder
+from bench.peers.setup import folder, once
 from tokenhub.embedded import ports
 
 DEVICES = 20_000
@@ -51,7 +50,8 @@ CANDIDATES = (
 
 def measure() -> list[dict[str, object]]:
     """Run all in turn, some rounds, on one database; return each one's median run."""
-    _install()
+    target = ("--python", sys.executable, "--target", str(SERVERS))
+    once(SERVERS, PINNED, ("pip", "install", "--quiet", *target, *PINNED))
     found: dict[str, list[Measured]] = {candidate.name: [] for candidate in CANDIDATES}
     with machine.stores() as stores:
         keys = machine.load_fleet(stores, DEVICES)
@@ -89,13 +89,3 @@ def _argv(candidate: Candidate, port: int) -> Iterator[str]:
         yield from ("--bind", f"127.0.0.1:{port}", "--workers", "1", "--keep-alive", "75")
         yield from ("--worker-class", "sync") if how else ("--worker-class", "gthread", "--threads", str(THREADS))
     yield candidate.application
-
-
-def _install() -> None:
-    mark = SERVERS / ".installed"
-    if mark.exists() and mark.read_text().split() == list(PINNED):
-        return
-    found = subprocess.run([ROOT / "deploy/bootstrap.sh", "--uv"], check=True, stdout=subprocess.PIPE, text=True)
-    argv = [found.stdout.strip(), "pip", "install", "--quiet", "--python", sys.executable, "--target", str(SERVERS)]
-    subprocess.run([*argv, *PINNED], check=True)
-    mark.write_text("\n".join(PINNED))

@@ -7,15 +7,13 @@ alone, which makes the same calls with the same batches and stores nothing.
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench import machine
 from bench.machine import Stores
@@ -62,14 +60,7 @@ def environment(stores: Stores, ready: Path) -> dict[str, str]:
 def measure() -> list[dict[str, object]]:
     """The three forms in turn, some rounds; medians, and the calls that tokenhub made for each 1,000 devices."""
     with machine.stores() as stores, sandbox(stores.folder) as ready:
-        done = subprocess.run(
-            machine.pinned([sys.executable, "-m", "bench.sync"], machine.SERVER_CORE),
-            env=environment(stores, ready),
-            stdout=subprocess.PIPE,
-            check=True,
-            cwd=machine.ROOT,
-        )
-    found: list[dict[str, object]] = json.loads(done.stdout)
+        found: list[dict[str, object]] = machine.told_by("bench.sync", env=environment(stores, ready))
     return found
 
 
@@ -239,10 +230,7 @@ def main() -> None:
         rates["HTTP client alone"].append(DEVICES / _by_client_alone(world))
         rates["naive"].append(NAIVE / _by_one(world))
         sys.stderr.write(f"{ {name: round(found[-1]) for name, found in rates.items()} }\n")
-    rows: list[dict[str, Any]] = [
-        {"name": name, "per_second": median(found), "lowest": min(found), "highest": max(found)}
-        for name, found in rates.items()
-    ]
+    rows = [machine.spread(name, found) for name, found in rates.items()]
     rows.append({"name": "calls for 1,000 devices", **{kind: n * 1000 / DEVICES for kind, n in calls.items()}})
     rows.append({"name": "memory of the worker", "bytes": psutil.Process().memory_info().rss})
     sys.stdout.write(json.dumps(rows))

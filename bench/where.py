@@ -4,7 +4,6 @@ through it."""
 import io
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -19,14 +18,10 @@ def measure() -> list[dict[str, object]]:
     """Microseconds for each part of a launch that changes nothing, and of one that renews its token."""
     with machine.stores() as stores:
         keys = machine.load_fleet(stores, DEVICES)
-        done = subprocess.run(
-            machine.pinned([sys.executable, "-m", "bench.where"], machine.SERVER_CORE),
+        rows: list[dict[str, object]] = machine.told_by(
+            "bench.where",
             env={**stores.environment, "BENCH_KEY": keys["server"], "TOKENHUB_LOG_LEVEL": "WARNING"},
-            stdout=subprocess.PIPE,
-            check=True,
-            cwd=machine.ROOT,
         )
-    rows: list[dict[str, object]] = json.loads(done.stdout)
     return rows
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.machine import ROOT, Stores
@@ -22,16 +23,20 @@ PINNED = (
 
 def install() -> None:
     """Make what is not there yet."""
-    mark = FOLDER / "django" / ".installed"
-    if mark.exists() and mark.read_text().split() == list(PINNED):
+    home = PYTHON.parents[1]
+    venv = ("venv", "--quiet", "--clear", "--python", sys.executable, str(home))
+    once(home, PINNED, venv, ("pip", "install", "--quiet", "--python", str(PYTHON), *PINNED))
+
+
+def once(home: Path, pinned: Sequence[str], *steps: Sequence[str]) -> None:
+    """Have uv take these steps, which bring the pinned versions into a folder, where they are not there already."""
+    mark = home / ".installed"
+    if mark.exists() and mark.read_text().split() == list(pinned):
         return
-    found = subprocess.run(
-        [str(ROOT / "deploy" / "bootstrap.sh"), "--uv"], check=True, stdout=subprocess.PIPE, text=True
-    )
-    uv = found.stdout.strip()
-    subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(PYTHON.parents[1])], check=True)
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", str(PYTHON), *PINNED], check=True)
-    mark.write_text("\n".join(PINNED))
+    found = subprocess.run([ROOT / "deploy/bootstrap.sh", "--uv"], check=True, stdout=subprocess.PIPE, text=True)
+    for step in steps:
+        subprocess.run([found.stdout.strip(), *step], check=True)
+    mark.write_text("\n".join(pinned))
 
 
 def prepare(stores: Stores, devices: int) -> str:
