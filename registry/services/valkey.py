@@ -2,18 +2,28 @@
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 from django.conf import settings
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @cache
 def valkey() -> "redis.Redis":
     """Made on first use and so after the fork. A call that gets no answer fails after a second."""
     return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+
+
+def understood[T: DataclassInstance](kind: type[T], told: Mapping[str, Any]) -> T:
+    """What another process has left here, as one of our dataclasses: a newer version may tell more than this one
+    knows, an older one less."""
+    return kind(**{field.name: told[field.name] for field in fields(kind) if field.name in told})
 
 
 class Script:

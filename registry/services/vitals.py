@@ -9,7 +9,7 @@ import logging
 import os
 import socket
 import threading
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import redis
@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import connections
 
 from registry.services import counters, own_connection
-from registry.services.valkey import valkey
+from registry.services.valkey import understood, valkey
 
 logger = logging.getLogger(__name__)
 
@@ -102,12 +102,7 @@ def processes() -> list[Process]:
     gone = [name for name, (age, _) in told.items() if age > 10 * GONE]
     if gone:
         valkey().hdel(PROCESSES, *gone)
-    return [_process(json.loads(text)) for _, (age, text) in sorted(told.items()) if age <= GONE]
-
-
-def _process(told: dict[str, Any]) -> Process:
-    """A newer version may tell more than this one knows."""
-    return Process(**{field.name: told[field.name] for field in fields(Process) if field.name in told})
+    return [understood(Process, json.loads(text)) for _, (age, text) in sorted(told.items()) if age <= GONE]
 
 
 def _told(key: str) -> dict[str, tuple[float, str]]:

@@ -5,7 +5,7 @@ reads the last count from Valkey.
 """
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypedDict
 
 import redis
@@ -14,7 +14,7 @@ from django.db.models import Count
 
 from registry.models import Device, InteractionEvent, MobileApp, Registration
 from registry.services import clock, partitions
-from registry.services.valkey import valkey
+from registry.services.valkey import understood, valkey
 from registry.states import EventState, RegistrationState
 
 COUNTED, RESTS = "tokenhub:census", "tokenhub:census:rests"
@@ -61,10 +61,7 @@ def last() -> Census | None:
         return None
     counted = json.loads(text)
     now: Any = valkey().time()
-    known = {
-        one.name: counted[one.name] for one in fields(Census) if one.name in counted
-    }  # another version's may differ
-    return Census(**known | {"age": max(0.0, float(now[0] - counted["at"]))})
+    return understood(Census, {**counted, "age": max(0.0, float(now[0] - counted["at"]))})
 
 
 def _count() -> Census:
