@@ -12,6 +12,8 @@ from pathlib import Path
 
 from django.db import connection
 
+from registry.services.valkey import valkey
+from tokenhub.celery import app as celery
 from tokenhub.embedded import ports
 from tokenhub.embedded.processes import guarded, spawn, stop, wait_ready
 
@@ -71,6 +73,13 @@ class Layout:
 
     def urls(self) -> list[str]:
         return [part.url for part in self.parts.values() if part.url]
+
+
+def forget_nudges() -> None:
+    """Drop those that wait, and their marks, for whose sake the next ones would be dropped."""
+    celery.control.purge()
+    for mark in valkey().scan_iter("tokenhub:nudge:*"):
+        valkey().delete(mark)
 
 
 @contextmanager

@@ -16,9 +16,8 @@ from django.db import connection
 from registry.models import Registration
 from registry.services.keys import create_key
 from tests.extra.conftest import program
-from tests.layout import ROOT, layout
+from tests.layout import ROOT, forget_nudges, layout
 from tests.sandbox_process import World
-from tokenhub.celery import app as celery
 from tokenhub.embedded import ports
 from tokenhub.embedded.processes import guarded, spawn, stop, wait_ready
 
@@ -72,7 +71,7 @@ def answers(url: str) -> bool:
 
 
 def test_the_whole_path_goes_through_pgbouncer(world: World, pooled: str, tmp_path: Path) -> None:
-    celery.control.purge()  # nudges that other tests have left
+    forget_nudges()  # that other tests have left
     contacts = {number: world.contact(emailaddress1=f"u{number}@example.com") for number in range(PHONES)}
     environment = {
         "TOKENHUB_PGBOUNCER": "true",

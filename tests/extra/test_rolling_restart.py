@@ -23,9 +23,8 @@ from registry.models import Registration
 from registry.services.keys import create_key
 from sandbox.demo.compare import handovers
 from tests.extra.conftest import program
-from tests.layout import ROOT, Layout, layout
+from tests.layout import ROOT, Layout, forget_nudges, layout
 from tests.sandbox_process import World
-from tokenhub.celery import app as celery
 from tokenhub.embedded import ports
 from tokenhub.embedded.processes import guarded, spawn, stop, wait_ready
 
@@ -116,7 +115,7 @@ def nginx(folder: Path, running: Layout, port: int) -> "subprocess.Popen[bytes]"
 
 
 def test_nothing_is_lost_while_everything_is_restarted(world: World, tls: ssl.SSLContext, tmp_path: Path) -> None:
-    celery.control.purge()  # nudges that other tests have left
+    forget_nudges()  # that other tests have left
     contacts = {
         f"user-{number}-{user}": world.contact(emailaddress1=f"user-{number}-{user}@example.com")
         for number in range(PHONES)

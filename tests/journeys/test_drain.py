@@ -18,9 +18,8 @@ from registry.services.locking import lock
 from registry.states import Step
 from sync import tasks
 from sync.outbox import BATCH
-from tests.layout import Part, layout
+from tests.layout import Part, forget_nudges, layout
 from tests.sandbox_process import World
-from tokenhub.celery import app as celery
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOST = {"Host": "push.example.com"}
@@ -63,7 +62,7 @@ def test_a_web_server_answers_what_it_has_begun_and_ends(app: MobileApp, tmp_pat
 
 
 def test_a_worker_settles_what_it_has_sent_and_ends(world: World, tmp_path: Path) -> None:
-    celery.control.purge()  # nudges that other tests have left
+    forget_nudges()  # that other tests have left
     contacts = {world.contact(emailaddress1=f"u{number}@example.com"): f"t{number}" for number in range(20)}
     for number in range(20):
         user = {"id": f"u{number}", "email": f"u{number}@example.com"}
@@ -110,7 +109,7 @@ def test_idle_workers_join_in_where_there_is_more_than_one_batch(world: World, t
     world.microsoft.add_fault("register_batch", times=None, answer_delay=3.0)
     world.microsoft.add_fault("status", times=None, answer_delay=8.0)  # what follows an outcome comes too late
     environment = ENVIRONMENT | {"SSL_CERT_FILE": world.microsoft.ca_file}
-    celery.control.purge()  # nudges that came of all this
+    forget_nudges()  # that came of all this
     with layout(tmp_path, "worker", environment=environment):
         tasks.run.apply_async(("push", "no mark"), retry=False)  # once
         until(lambda: Registration.objects.filter(in_flight=True, step=Step.PUSH).count() > BATCH)

@@ -22,9 +22,9 @@ from registry.states import RegistrationState
 from sandbox.chaos.outcome import races
 from sandbox.demo.compare import handovers
 from sync import tasks
+from tests.layout import forget_nudges
 from tests.races import in_parallel
 from tests.sandbox_process import World
-from tokenhub.celery import app as celery
 from tokenhub.embedded.processes import guarded, kill_group, spawn, stop, wait_ready
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ type Worker = subprocess.Popen[bytes]
 @pytest.fixture
 def workers(world: World, tmp_path: Path) -> Iterator[list[Worker]]:
     """Three workers on the test's own database and Valkey."""
-    celery.control.purge()  # nudges that other tests have left
+    forget_nudges()  # that other tests have left
     database = f"{os.environ['DATABASE_URL'].rsplit('/', 1)[0]}/{connection.settings_dict['NAME']}"
     env = os.environ | ENVIRONMENT | {"DATABASE_URL": database, "SSL_CERT_FILE": world.microsoft.ca_file}
     command = [sys.executable, "-W", "ignore", "-m", "celery", "--quiet", "-A", "tokenhub", "worker"]

@@ -7,6 +7,7 @@ from django.test import Client
 from django.urls import reverse
 
 from registry.models import MobileApp
+from tests.forms import as_posted
 from tests.people import signed_in, staff
 
 pytestmark = pytest.mark.django_db
@@ -21,16 +22,7 @@ def save(client: Client, app: MobileApp, **changed: Any) -> dict[str, list[str]]
     """Change fields on the app's page; return what is wrong with them."""
     page = reverse("admin:registry_mobileapp_change", args=[app.pk])
     form = client.get(page).context["adminform"].form
-    shown = {name: form[name].value() for name in form.fields if name not in ("match", "match_by")}
-    fields = {name: value for name, value in shown.items() if value not in (None, False)}
-    places = {
-        "match_0": "contact",
-        "match_1": "lead",
-        "match_2": "profile",
-        "match_by_0": "email",
-        "match_by_1": "phone",
-    }
-    answer = client.post(page, {**fields, **places, **changed})
+    answer = client.post(page, {**as_posted(form), **changed})
     return {} if answer.status_code == 302 else dict(answer.context["adminform"].form.errors)
 
 

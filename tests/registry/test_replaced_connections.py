@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from registry.models import MobileApp, ReplacedConnection
 from registry.services.apps import identity_warnings
+from tests.forms import as_posted
 
 TOKEN = ("--api-token", "new-token")
 
@@ -122,10 +123,8 @@ def test_nobody_is_warned_of_users_under_a_replaced_connection(make_app: Callabl
 def test_the_admin_does_not_edit_what_registrations_were_made_under(admin_client: Client, app: MobileApp) -> None:
     page = reverse("admin:registry_mobileapp_change", args=[app.pk])
     form = admin_client.get(page).context["adminform"].form
-    shown = {name: form[name].value() for name in form.fields}
-    posted = {name: value for name, value in shown.items() if value not in (None, False)}
     ids = {"org_id": uuid.uuid4(), "mobile_app_id": uuid.uuid4(), "endpoint": "https://other.mkt.dynamics.com"}
-    assert admin_client.post(page, {**posted, **ids, "name": "Contoso"}).status_code == 302
+    assert admin_client.post(page, {**as_posted(form), **ids, "name": "Contoso"}).status_code == 302
     now = MobileApp.objects.get()
     assert (now.org_id, now.mobile_app_id, now.endpoint) == (app.org_id, app.mobile_app_id, app.endpoint)
     assert now.name == "Contoso"
