@@ -51,7 +51,7 @@ from sync.steps import (
 
 logger = logging.getLogger(__name__)
 
-BUDGET = 2.0  # seconds that one task works before it lets others have the process
+BUDGET = 0.5  # seconds that one task works before it lets others have the process
 FULL = 100  # rows of a round, after which there is work for one more process
 # Cleanups of hand-overs go ahead of everything else: the steps that lead to them have a queue, and where it runs a
 # worker, of their own.

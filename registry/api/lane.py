@@ -93,13 +93,15 @@ def _answer(environ: Environ) -> tuple[Result, bytes, list[Header]] | None:
     key = known_key(environ["HTTP_AUTHORIZATION"].removeprefix(BEARER))
     if key is None:
         return None
-    counts = environ[COUNTED] = limits.count(limits.of_key(key, address_in(environ)))
-    if any(count.exceeded for count in counts):
-        return None
+    counting = limits.counting(limits.of_key(key, address_in(environ)))
+    # Valkey counts while the body is read.
     body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
     environ["wsgi.input"] = io.BytesIO(body)  # for whoever reads it next
     caller = Caller(key)
     launch = _launch(caller, body, environ.get("HTTP_INSTALLATION_SECRET", ""))
+    counts = environ[COUNTED] = counting()
+    if any(count.exceeded for count in counts):
+        return None
     recorded = None if launch is None else _record(caller.app, launch)
     if launch is None or recorded is None:
         return None

@@ -12,9 +12,10 @@ import logging
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 
 import redis
 from django.conf import settings
@@ -121,16 +122,33 @@ class _Outage:
 
 def count(limits: Sequence[Limit]) -> list[Count]:
     """Count one request; nothing was counted where one of them is exceeded. Nothing at all while Valkey is away."""
+    return counting(limits)()
+
+
+def counting(limits: Sequence[Limit]) -> Callable[[], list[Count]]:
+    """`count` for who has something else to do meanwhile: what is returned waits for the answer, on this thread."""
     if not limits or time.monotonic() < _Outage.until:
-        return []
+        return list
     intervals = [WINDOW / limit.quota for limit in limits]
     try:
-        used = _count([_key(limit.name, limit.subject) for limit in limits], [WINDOW, *intervals])
+        answer = _count.ask([_key(limit.name, limit.subject) for limit in limits], [WINDOW, *intervals])
     except redis.RedisError as error:
-        _Outage.until = time.monotonic() + REST
-        logger.warning("requests are not limited for %.0f s: %s", REST, type(error).__name__)
-        return []
+        return _not_counted(error)
+    return partial(_counted, limits, answer)
+
+
+def _counted(limits: Sequence[Limit], answer: Callable[[], Any]) -> list[Count]:
+    try:
+        used = answer()
+    except redis.RedisError as error:
+        return _not_counted(error)()
     return [Count(limit, float(seconds)) for limit, seconds in zip(limits, used, strict=True)]
+
+
+def _not_counted(error: redis.RedisError) -> Callable[[], list[Count]]:
+    _Outage.until = time.monotonic() + REST
+    logger.warning("requests are not limited for %.0f s: %s", REST, type(error).__name__)
+    return list
 
 
 @lru_cache(maxsize=4096)

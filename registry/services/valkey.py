@@ -2,9 +2,9 @@
 
 import hashlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -40,27 +40,35 @@ class Script:
 
     def __call__(self, keys: Sequence[str], args: Sequence[float]) -> Any:
         """Run it. Raises redis.RedisError."""
-        known = getattr(self._own, "connection", None)
-        if known is not None:
-            try:
-                return self._run(known, keys, args)
-            except redis.TimeoutError:
-                raise
-            except redis.ConnectionError:
-                pass  # it was closed while it rested: once more, on a new one
-        return self._run(self._connect(), keys, args)
+        return self.ask(keys, args)()
 
-    def _run(self, connection: Any, keys: Sequence[str], args: Sequence[float]) -> Any:
+    def ask(self, keys: Sequence[str], args: Sequence[float]) -> Callable[[], Any]:
+        """Send it off. What is returned waits for the answer, on the same thread. Both raise redis.RedisError."""
+        words = (len(keys), *keys, *args)
+        rested = getattr(self._own, "connection", None)
         # A connection with an answer that nobody read would give it to the next who asks.
         self._own.connection = None
+        if rested is not None:
+            try:
+                rested.send_command("EVALSHA", self._hash, *words)
+            except redis.ConnectionError:
+                rested = None  # it was closed while it rested
+        return partial(self._answer, rested or self._sent(words), words, retry=rested is not None)
+
+    def _answer(self, connection: Any, words: Sequence[Any], *, retry: bool) -> Any:
         try:
-            connection.send_command("EVALSHA", self._hash, len(keys), *keys, *args)
             answer = connection.read_response()
         except redis.exceptions.NoScriptError:
-            connection.send_command("EVAL", self._text, len(keys), *keys, *args)
+            connection.send_command("EVAL", self._text, *words)
             answer = connection.read_response()
+        except redis.ConnectionError:
+            if not retry:
+                raise
+            return self._answer(self._sent(words), words, retry=False)  # as above: once more, on a new one
         self._own.connection = connection
         return answer
 
-    def _connect(self) -> Any:
-        return valkey().connection_pool.make_connection()
+    def _sent(self, words: Sequence[Any]) -> Any:
+        connection: Any = valkey().connection_pool.make_connection()
+        connection.send_command("EVALSHA", self._hash, *words)
+        return connection

@@ -107,6 +107,26 @@ def test_without_valkey_requests_go_through_and_the_log_says_so_once(
     ]
 
 
+ECHO = "return ARGV[1]"
+
+
+def test_an_answer_that_nobody_read_is_not_given_to_the_next_who_asks() -> None:
+    script = Script(ECHO)
+    assert script(["k"], [1.0]) == b"1.0"
+    script.ask(["k"], [2.0])
+    assert script(["k"], [3.0]) == b"3.0"
+
+
+def test_a_connection_that_was_closed_while_it_rested_is_replaced() -> None:
+    script = Script(ECHO)
+    assert script(["k"], [1.0]) == b"1.0"
+    closed = [client for client in valkey().client_list() if client["cmd"] in ("evalsha", "eval")]
+    assert closed
+    for client in closed:
+        valkey().client_kill_filter(_id=client["id"])
+    assert script(["k"], [2.0]) == b"2.0"
+
+
 def test_valkey_holds_no_addresses(settings: Settings, mobile: Api) -> None:
     settings.TOKENHUB_LIMIT_ADDRESS = 5
     post(mobile, REMOTE_ADDR="192.0.2.77")
