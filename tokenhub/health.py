@@ -76,12 +76,13 @@ def _look() -> Iterator[Part]:
         yield Part("migrations", _of_database(_migrations), needed=True)
         yield Part("keys", _of_database(_keys), needed=True)
     try:
-        hearts = vitals.hearts()
+        hearts, deserted = vitals.hearts(), vitals.deserted_queues()
     except redis.RedisError:
         yield Part("broker", "does not answer", needed=False)
         return
     yield Part("broker", OK, needed=False)
     yield Part("beat", _beat(hearts.get(vitals.BEAT)), needed=False)
+    yield Part("workers", f"nobody takes from {', '.join(deserted)}" if deserted else OK, needed=False)
 
 
 def _of_database(look: Callable[[], str]) -> str:

@@ -105,6 +105,12 @@ def processes() -> list[Process]:
     return [understood(Process, json.loads(text)) for _, (age, text) in sorted(told.items()) if age <= GONE]
 
 
+def deserted_queues() -> list[str]:
+    """The Celery queues that no living process takes from. Raises redis.RedisError."""
+    roles = {word for process in processes() for word in process.role.split()}
+    return [queue.name for queue in settings.CELERY_TASK_QUEUES if queue.name not in roles]
+
+
 def _told(key: str) -> dict[str, tuple[float, str]]:
     now: Any = valkey().time()
     found: Any = valkey().hgetall(key)

@@ -36,6 +36,7 @@ def _run(stack: Stack, console: Console, options: argparse.Namespace) -> int:
     with Display(console, options.phones) as display:
         display.say(f"starting the stack (its log: {stack.log})")
         details = stack.wait_until_ready()
+        stack.wait_until_working(details)
         started_in = time.monotonic() - began
         display.say(f"the stack is ready at {details.url}")
         run = asyncio.run(

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import httpx2
+
 ROOT = Path(__file__).parent.parent.parent
 # Only folders with this file in them are wiped.
 MARKER = "made-by-the-demo"
@@ -118,6 +120,21 @@ class Stack:
                 raise StackError(f"not ready after {PATIENCE:.0f} s. The last words of up:\n{self._last_words()}")
             time.sleep(0.1)
         return details
+
+    def wait_until_working(self, details: Details) -> None:
+        """Block until workers take from every queue: phones that post earlier are served, and wait for these."""
+        ends = time.monotonic() + PATIENCE
+        says = "nothing was asked"
+        with httpx2.Client(trust_env=False, timeout=5) as client:
+            while says != "ok":
+                self.check()
+                if time.monotonic() > ends:
+                    raise StackError(f"the workers are not there after {PATIENCE:.0f} s: {says}")
+                try:
+                    says = client.get(f"{details.url}/readyz").json()["workers"]
+                except (httpx2.HTTPError, ValueError, KeyError) as error:
+                    says = repr(error)
+                time.sleep(0.1)
 
     def wait_until_ended(self) -> None:
         """Block until somebody stops it, or us."""

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def nothing_kept() -> Iterator[None]:
     forget()
-    valkey().delete(vitals.HEARTS)
+    valkey().delete(vitals.HEARTS, vitals.PROCESSES)
     yield
     forget()
 
@@ -42,9 +42,15 @@ def test_a_process_that_answers_lives_and_tells_its_version() -> None:
     assert Client().get("/livez").json() == {"status": "ok", "version": VERSION}
 
 
-def test_where_all_is_well_each_part_says_so(app: MobileApp) -> None:
+def worker(monkeypatch: pytest.MonkeyPatch, *queues: str) -> None:
+    monkeypatch.setattr(vitals._Reporter, "role", " ".join(["worker", *queues]))
+    vitals.tell()
+
+
+def test_where_all_is_well_each_part_says_so(app: MobileApp, monkeypatch: pytest.MonkeyPatch) -> None:
     vitals.beats(vitals.BEAT)
-    parts = {"database": "ok", "migrations": "ok", "keys": "ok", "broker": "ok", "beat": "ok"}
+    worker(monkeypatch, "tokenhub", "tokenhub.events", "tokenhub.urgent")
+    parts = {"database": "ok", "migrations": "ok", "keys": "ok", "broker": "ok", "beat": "ok", "workers": "ok"}
     assert ready() == (200, {"status": "ok", "version": VERSION, **parts})
 
 
@@ -55,6 +61,13 @@ def test_a_silent_beat_is_told_and_turns_nobody_away() -> None:
     valkey().hset(vitals.HEARTS, vitals.BEAT, f"{now[0] - 300} ")
     status, body = ready()
     assert (status, body["beat"]) == (200, "is silent for 300 s")
+
+
+def test_queues_that_nobody_takes_from_are_told_and_turn_nobody_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ready()[1]["workers"] == "nobody takes from tokenhub, tokenhub.urgent, tokenhub.events"
+    worker(monkeypatch, "tokenhub", "tokenhub.events")
+    status, body = ready()
+    assert (status, body["status"], body["workers"]) == (200, "degraded", "nobody takes from tokenhub.urgent")
 
 
 def test_without_the_broker_posts_are_kept_and_the_process_is_ready(

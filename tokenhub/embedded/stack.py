@@ -89,13 +89,13 @@ class _Stack:
         self._env = os.environ | environment | {"TOKENHUB_DATA": str(self._data), "PYTHONUNBUFFERED": "1"}
         if not schema.is_current(urls["DATABASE_URL"]):
             self._supervisor.run(self._manage("migrate", "--noinput"))
-        *services, beat = self._services()
-        for service in services:
-            self._supervisor.start(service)
+        web, *others = self._services()
+        self._supervisor.start(web)
         password = self._seed()
         self._supervisor.wait(self._answers, name="web", timeout=60)
-        # Nobody waits for the first sweep, so beat does not compete with those who are waited for.
-        self._supervisor.start(beat)
+        # Phones wait for the web server only, so the others do not compete with it while it starts.
+        for service in others:
+            self._supervisor.start(service)
         if self._demo:
             self._demo.publish()
         self._greet(password)
