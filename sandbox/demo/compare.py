@@ -106,12 +106,13 @@ def registration_times(episodes: Iterable[Episode], effects: Iterable[Effect]) -
     return sorted(times)
 
 
-def relay_times(reported: Mapping[str, float], received: Iterable[Event]) -> list[float]:
-    """Seconds from the post that reported an event (by tracking id) until CI-J first had it, sorted."""
+def relay_times(accepted: Mapping[str, float], received: Iterable[Event]) -> list[float]:
+    """Seconds from the answer that accepted an event (by tracking id) until CI-J first had it, sorted; 0 where CI-J
+    had it sooner."""
     first: dict[str, float] = {}
     for event in received:
         first[event.tracking_id] = min(event.at, first.get(event.tracking_id, event.at))
-    return sorted(first[name] - at for name, at in reported.items() if name in first)
+    return sorted(max(0.0, first[name] - at) for name, at in accepted.items() if name in first)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -95,13 +95,17 @@ class Model:
         """Dataverse's records have changed."""
         self._refresh(set(self.devices), at, posted=False)
 
-    def event(self, installation: str, tracking_id: str | None, at: float) -> None:
-        """An opened notification, reported at `at`: relayed, unless a test send or without consent to tracking."""
+    def event(self, installation: str, tracking_id: str | None) -> None:
+        """An opened notification is reported: relayed, unless a test send or without consent to tracking."""
         device = self.devices[installation]
         consents = device.user_id is None or self.users[device.user_id].tracking_consent
         self.events_reported += 1
         if tracking_id is not None and consents:
             self.events[tracking_id] = device.token
+
+    def event_accepted(self, tracking_id: str | None, at: float) -> None:
+        """The report was answered at `at`: from now on tokenhub is bound to it."""
+        if tracking_id in self.events:
             self.event_times[tracking_id] = at
 
     def held(self) -> set[Pair]:

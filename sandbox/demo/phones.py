@@ -77,8 +77,9 @@ class Phone:
         event: dict[str, Any] = {**named, "tracking_id": tracking_id or "", "status": "opened"}
         if self.rng.random() < 0.5:
             event["occurred_at"] = datetime.now(UTC).isoformat()
-        self._model.event(self.name, tracking_id, time.time())
+        self._model.event(self.name, tracking_id)
         await self._api.events(self.name, [event] if self.rng.random() < 0.5 else event)
+        self._model.event_accepted(tracking_id, time.time())
         if self.rng.random() < 0.2:
             await self._api.events(self.name, event)
 

@@ -178,7 +178,7 @@ def _times_table(run: Run) -> Table:
     rows = {
         "stack up / phones / settled / total": " / ".join(f"{seconds:.1f} s" for seconds in stages),
         f"post to held by CI-J ({len(registrations)})": _percentiles(registrations),
-        f"opened to relayed to CI-J ({len(run.relay_times)})": _percentiles(run.relay_times),
+        f"opened, accepted to relayed ({len(run.relay_times)})": _percentiles(run.relay_times),
         "answer of the ingest API": _percentiles(run.answer_times),
         "requests": f"{run.answers} ({run.answers / max(run.fleet_took, 0.001):.0f}/s), {run.retries} repeated",
         "launches": ", ".join(f"{count} {name}" for name, count in sorted(run.results.items())),

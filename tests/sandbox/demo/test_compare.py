@@ -90,9 +90,10 @@ def test_what_came_too_late_or_failed_has_no_time() -> None:
     assert registration_times([Episode(("anna", "t"), 10.0, 20.0)], [duplicate, late]) == []
 
 
-def test_the_time_of_an_event_runs_from_its_post_until_ci_j_first_had_it() -> None:
+def test_the_time_of_an_event_runs_from_its_answer_until_ci_j_first_had_it() -> None:
     received = [event("a", at=12.5), event("b", at=10.25), event("a", at=11.0), event("foreign", at=9.0)]
-    assert relay_times({"a": 10.0, "b": 10.0, "missing": 10.0}, received) == [0.25, 1.0]
+    received.append(event("quick", at=9.9))
+    assert relay_times({"a": 10.0, "b": 10.0, "missing": 10.0, "quick": 10.0}, received) == [0.0, 0.25, 1.0]
 
 
 def test_percentiles_of_few_and_of_no_values() -> None:

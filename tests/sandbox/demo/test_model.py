@@ -123,14 +123,17 @@ def test_a_dead_token_is_wanted_and_not_held(home: Household) -> None:
 
 def test_events_are_relayed_unless_they_are_tests_or_nobody_consents(home: Household) -> None:
     home.refresh("t")
-    home.model.event("p", "of-nobody", 1.0)
+    home.model.event("p", "of-nobody")
     home.launch(home.anna, "t2")
-    home.model.event("p", "of-anna", 1.0)
-    home.model.event("p", None, 1.0)
+    home.model.event("p", "of-anna")
+    home.model.event("p", None)
     home.launch(home.anna, "t2", tracking_consent=False)
-    home.model.event("p", "private", 1.0)
+    home.model.event("p", "private")
     assert home.model.events == {"of-nobody": "t", "of-anna": "t2"}
     assert home.model.events_reported == 4
+    for name in ("of-anna", None, "private"):
+        home.model.event_accepted(name, 7.0)
+    assert home.model.event_times == {"of-anna": 7.0}
 
 
 def test_a_merged_contact_moves_the_pair_though_nobody_posted(home: Household) -> None:
