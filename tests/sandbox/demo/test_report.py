@@ -60,7 +60,7 @@ def test_agreement_is_said_and_counted(run: Run) -> None:
         "opted_out",
         "40 (4/s), 1 repeated",
         "p95 2.000 s",
-        "relayed to CI-J (2)",
+        "accepted to relayed (2)",
         "p50 0.400 s",
     ):
         assert words in text
