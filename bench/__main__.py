@@ -6,7 +6,7 @@ import sys
 
 from bench.peers.setup import folder
 
-SUITES = ("launch", "where", "sync", "events", "imports", "scale", "admin", "servers")
+SUITES = ("launch", "where", "sync", "events", "imports", "scale", "drain", "start", "admin", "servers")
 
 
 def main(chosen: list[str]) -> None:

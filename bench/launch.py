@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import cast
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from bench import fleet, load, machine
 from bench.load import Load, Measured
 from bench.machine import Stores
-from bench.peers import setup
+from bench.peers import parse, setup
 from tokenhub.embedded import ports
 
 DEVICES = int(os.environ.get("BENCH_DEVICES", "100000"))
@@ -27,6 +27,7 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 PATH = "/api/v1/devices"
 TOKENHUB = "tokenhub.wsgi:application"
 LIBRARIES = "bench.peers.django_libraries:application"
+PARSE = "parse-server"
 PACED_CONNECTIONS = 32
 MANY = 11_000  # more than the user tokens that a process remembers
 
@@ -47,6 +48,7 @@ class Candidate:
 def measure() -> list[dict[str, object]]:
     """Run all candidates in turn, some rounds, on one database; return each one's median run."""
     setup.install()
+    parse.install()
     with machine.stores() as stores:
         candidates = list(_candidates(_prepare(stores)))
         found: dict[str, list[Measured]] = {candidate.name: [] for candidate in candidates}
@@ -84,16 +86,14 @@ def _prepare(stores: Stores) -> dict[str, str]:
         )
         connection.execute("CREATE SCHEMA peers")
         peers = setup.prepare(stores, DEVICES)
+        parse.prepare(stores)
         connection.execute("VACUUM ANALYZE")
     return {**keys, "peers": peers}
 
 
 def _run(candidate: Candidate, stores: Stores, found: dict[str, list[Measured]]) -> Measured:
     port = ports.choose()
-    of_peers = candidate.application == LIBRARIES
-    python = setup.PYTHON if of_peers else sys.executable
-    environment = setup.environment(stores) if of_peers else stores.environment
-    argv = machine.granian(python, candidate.application, port)
+    argv, environment = _server(candidate.application, port, stores)
     with machine.server("server", argv, port, environment, stores.folder) as server:
         wanted = candidate.load()
         warm_up = Load(wanted.path, wanted.headers, wanted.bodies[:500], wanted.method)
@@ -111,6 +111,14 @@ def _run(candidate: Candidate, stores: Stores, found: dict[str, list[Measured]])
             paced = load.run(rest, server, stores.folder, seconds=SECONDS, connections=PACED_CONNECTIONS, pause=pause)
             found.setdefault(f"{candidate.name}, at 70 % load", []).append(paced)
     return measured
+
+
+def _server(application: str, port: int, stores: Stores) -> tuple[list[str], Mapping[str, str]]:
+    if application == PARSE:
+        return parse.argv(port), parse.environment(stores)
+    if application == LIBRARIES:
+        return machine.granian(setup.PYTHON, application, port), setup.environment(stores)
+    return machine.granian(sys.executable, application, port), stores.environment
 
 
 def _count(stores: Stores, query: str) -> int:
@@ -153,6 +161,11 @@ def _candidates(keys: dict[str, str]) -> Iterator[Candidate]:
     yield Candidate("bare Django view", "bench.apps.bare:application", launches(plain))
     yield Candidate("fcm-django 3.2: unchanged", LIBRARIES, fcm)
     yield Candidate("django-push-notifications 3.3: unchanged", LIBRARIES, gcm)
+    yield Candidate(
+        "parse-server 9.10: unchanged",
+        PARSE,
+        lambda: Load(parse.PATH, parse.HEADERS, [json.dumps(parse.body(number)) for number in known]),
+    )
     yield Candidate("tokenhub: token changed", TOKENHUB, changed(server), "SELECT sum(revision) FROM registry_device")
     yield Candidate(
         "raw WSGI: one upsert", "bench.apps.raw:upsert", changed(plain), "SELECT sum(writes) FROM bench_device"
@@ -171,6 +184,12 @@ def _candidates(keys: dict[str, str]) -> Iterator[Candidate]:
         LIBRARIES,
         gcm_new,
         "SELECT count(*) FROM peers.push_notifications_gcmdevice",
+    )
+    yield Candidate(
+        "parse-server 9.10: new install",
+        PARSE,
+        lambda: Load(parse.PATH, parse.HEADERS, [json.dumps(parse.body(n)) for n in itertools.islice(_unused, 25_000)]),
+        parse.WRITTEN,
     )
 
 

@@ -51,7 +51,7 @@ CANDIDATES = (
 def measure() -> list[dict[str, object]]:
     """Run all in turn, some rounds, on one database; return each one's median run."""
     target = ("--python", sys.executable, "--target", str(SERVERS))
-    once(SERVERS, PINNED, ("pip", "install", "--quiet", *target, *PINNED))
+    once(SERVERS, PINNED, ("uv", "pip", "install", "--quiet", *target, *PINNED))
     found: dict[str, list[Measured]] = {candidate.name: [] for candidate in CANDIDATES}
     with machine.stores() as stores:
         keys = machine.load_fleet(stores, DEVICES)

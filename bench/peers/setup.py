@@ -24,18 +24,19 @@ PINNED = (
 def install() -> None:
     """Make what is not there yet."""
     home = PYTHON.parents[1]
-    venv = ("venv", "--quiet", "--clear", "--python", sys.executable, str(home))
-    once(home, PINNED, venv, ("pip", "install", "--quiet", "--python", str(PYTHON), *PINNED))
+    venv = ("uv", "venv", "--quiet", "--clear", "--python", sys.executable, str(home))
+    once(home, PINNED, venv, ("uv", "pip", "install", "--quiet", "--python", str(PYTHON), *PINNED))
 
 
 def once(home: Path, pinned: Sequence[str], *steps: Sequence[str]) -> None:
-    """Have uv take these steps, which bring the pinned versions into a folder, where they are not there already."""
+    """Take these steps, which bring the pinned versions into a folder, where they are not there already. `uv` in them
+    is the one that brought tokenhub's own requirements."""
     mark = home / ".installed"
     if mark.exists() and mark.read_text().split() == list(pinned):
         return
     found = subprocess.run([ROOT / "deploy/bootstrap.sh", "--uv"], check=True, stdout=subprocess.PIPE, text=True)
-    for step in steps:
-        subprocess.run([found.stdout.strip(), *step], check=True)
+    for program, *words in steps:
+        subprocess.run([found.stdout.strip() if program == "uv" else program, *words], check=True)
     mark.write_text("\n".join(pinned))
 
 
