@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,8 +19,8 @@ from django.db.models import F
 from django.utils import timezone
 from pytest_django import Settings
 
-from registry.models import DataverseMapping, Device, Registration
-from registry.states import RegistrationState
+from registry.models import DataverseMapping, Device, InteractionEvent, Registration
+from registry.states import EventState, RegistrationState
 from sandbox.chaos.outcome import races
 from sandbox.demo.compare import handovers
 from sync import tasks
@@ -38,8 +40,9 @@ ENVIRONMENT = {
     "TOKENHUB_CLEANUP_ECHO_SECONDS": "3",
     # Longer than anything here is undecided: nothing is cleaned up early, so nothing may race.
     "TOKENHUB_HANDOVER_PATIENCE_SECONDS": "20",
+    "TOKENHUB_EVENT_BATCH": "30",  # so that several workers have some
 }
-STEPS = ["plan", "map", "push", "confirm", "cleanup"]  # not `check`: it would mend what this test is to find
+STEPS = ["plan", "map", "push", "confirm", "cleanup", "relay"]  # not `check`: it would mend what this test is to find
 PHONES = [f"phone-{number}" for number in range(4)]
 TOKENS = [f"token-{number}" for number in range(6)]
 USERS = ["anna", "bert", "cleo"]
@@ -160,3 +163,27 @@ def test_whatever_they_do_at_once_and_whoever_is_killed_cij_holds_what_is_desire
     assert races(world.microsoft.calls(), effects) == []
     assert workers[0].wait(5) == -signal.SIGKILL
     assert [worker.poll() for worker in workers[1:]] == [None, None]
+
+
+def test_no_event_is_lost_with_a_killed_worker_and_only_what_it_had_not_settled_comes_twice(
+    world: World, workers: list[Worker]
+) -> None:
+    world.server.launch()
+    world.microsoft.add_fault("event", times=None, delay=0.1)
+    ids = [str(uuid.uuid4()) for _ in range(400)]
+    for first in range(0, len(ids), 100):
+        events = [
+            {"installation_id": "phone-1", "tracking_id": one, "status": "opened"} for one in ids[first : first + 100]
+        ]
+        assert world.server.post("events", events).status_code == 202
+    settled = InteractionEvent.objects.filter(state=EventState.RELAYED)
+    until(lambda: settled.count() > 50, 30)
+    for worker in workers[:2]:
+        kill_group(worker)
+    time.sleep(0.5)  # what they had in the air arrives
+    had = {event.tracking_id for event in world.microsoft.events()}
+    unsettled = had - {str(one) for one in settled.values_list("tracking_id", flat=True)}
+    until(lambda: settled.count() == len(ids), 60)
+    received = Counter(event.tracking_id for event in world.microsoft.events())
+    assert set(received) == set(ids)
+    assert {one for one, times in received.items() if times > 1} <= unsettled
