@@ -1,8 +1,8 @@
 """parse-server on node, as `npx parse-server` runs it, with its PostgreSQL adapter: one process, which is one thread.
 
 Installations are posted to its REST API as its SDKs do at each launch; one that it knows by its installation id is
-updated. Its own tables are made by it, in a database of their own; the indexes are those that its documentation asks
-for where installations are many (installationId and deviceToken).
+updated. It makes its tables beside tokenhub's, whose names are others. The indexes are on what its queries look for
+(installationId and deviceToken): it makes none by itself.
 """
 
 import json
@@ -22,7 +22,7 @@ PINNED = ("parse-server@9.10.0",)
 HOME = FOLDER / "parse"
 PATH = "/parse/installations"
 HEADERS = {"Content-Type": "application/json", "X-Parse-Application-Id": "shop"}
-WRITTEN = 'SELECT count(*) FROM parse."_Installation"'
+WRITTEN = 'SELECT count(*) FROM "_Installation"'
 # Other parts than push have no business here, and some would ask the outside.
 _SETTINGS = {
     "PARSE_SERVER_APPLICATION_ID": "shop",
@@ -30,10 +30,10 @@ _SETTINGS = {
     "PARSE_SERVER_LOG_LEVEL": "error",
 }
 _FILL = """
-INSERT INTO parse."_Installation" ("objectId", "createdAt", "updatedAt", "installationId", "deviceToken", "deviceType",
+INSERT INTO "_Installation" ("objectId", "createdAt", "updatedAt", "installationId", "deviceToken", "deviceType",
     "appVersion", "localeIdentifier", "timeZone")
 SELECT left(md5('object ' || id), 10), now(), now(), installation_id, token, platform, app_version, locale, time_zone
-FROM public.registry_device
+FROM registry_device
 ON CONFLICT DO NOTHING
 """
 
@@ -51,9 +51,13 @@ def argv(port: int) -> list[str]:
 
 
 def environment(stores: Stores) -> dict[str, str]:
-    """What it is started with. Its tables are in the schema `parse` of tokenhub's database."""
-    url = f"{stores.database_url}?options=-csearch_path%3Dparse%2Cpublic"
-    return {**stores.environment, **_SETTINGS, "PARSE_SERVER_DATABASE_URI": url, "NODE_ENV": "production"}
+    """What it is started with."""
+    return {
+        **stores.environment,
+        **_SETTINGS,
+        "PARSE_SERVER_DATABASE_URI": stores.database_url,
+        "NODE_ENV": "production",
+    }
 
 
 def body(number: int) -> dict[str, Any]:
@@ -72,13 +76,12 @@ def body(number: int) -> dict[str, Any]:
 def prepare(stores: Stores) -> None:
     """Have it make its tables, and fill them with tokenhub's devices."""
     with psycopg.connect(stores.database_url, autocommit=True) as connection:
-        connection.execute("CREATE SCHEMA parse")
         port = ports.choose()
         with machine.server("parse", argv(port), port, environment(stores), stores.folder) as server:
             _post(server.url, body(0))
         connection.execute(_FILL)
         for column in ("installationId", "deviceToken"):
-            connection.execute(f'CREATE INDEX ON parse."_Installation" ("{column}")'.encode())
+            connection.execute(f'CREATE INDEX ON "_Installation" ("{column}")'.encode())
 
 
 def _post(url: str, launch: dict[str, Any]) -> None:
