@@ -98,23 +98,26 @@ class World:
         )
         self.microsoft.put_app(str(self.app.org_id), str(self.app.mobile_app_id), "an-api-token")
 
-    def fleet(self, count: int) -> list[tuple[str, str]]:
-        """Devices whose users Dataverse knows and tokenhub does not; returns (e-mail, token) of each."""
-        from registry.models import DataverseMapping, Device, MobileUser
-        from registry.services import clock
-
+    def people(self, count: int) -> list[tuple[str, str]]:
+        """Persons whom Dataverse knows and tokenhub does not: an e-mail address and the token of a phone of each."""
         mark = uuid.uuid4().hex[:8]
         emails = [f"user-{mark}-{number}@example.com" for number in range(count)]
         for first in range(0, count, 1000):
             self.microsoft.add_records("contacts", [{"emailaddress1": mail} for mail in emails[first : first + 1000]])
+        return [(email, f"f{uuid.uuid4().hex[:21]}:APA91b{uuid.uuid4().hex * 4}") for email in emails]
+
+    def fleet(self, count: int) -> None:
+        """Devices of such persons, that wait to be registered."""
+        from registry.crypto import sha256
+        from registry.models import DataverseMapping, Device, MobileUser
+        from registry.services import clock
+
+        people = self.people(count)
         users = MobileUser.objects.bulk_create(
-            [MobileUser(app=self.app, external_id=email, email=email) for email in emails], batch_size=1000
+            [MobileUser(app=self.app, external_id=email, email=email) for email, _ in people], batch_size=1000
         )
         now = clock.now()
         DataverseMapping.objects.bulk_create([DataverseMapping(user=user, due_at=now) for user in users], 1000)
-        tokens = [f"f{uuid.uuid4().hex[:21]}:APA91b{uuid.uuid4().hex * 4}" for _ in users]
-        from registry.crypto import sha256
-
         Device.objects.bulk_create(
             [
                 Device(
@@ -125,11 +128,10 @@ class World:
                     token=token,
                     token_hash=sha256(token),
                 )
-                for user, token in zip(users, tokens, strict=True)
+                for user, (_, token) in zip(users, people, strict=True)
             ],
             batch_size=1000,
         )
-        return list(zip(emails, tokens, strict=True))
 
 
 def _by_tokenhub(world: World) -> tuple[float, dict[str, int]]:
@@ -157,15 +159,15 @@ def _by_client_alone(world: World) -> float:
     from sync.clients.cij import MAX_BATCH, Pair
     from sync.steps.map import BATCH
 
-    fleet = world.fleet(DEVICES)
+    people = world.people(DEVICES)
     dataverse, cij = connect.dataverse(world.app.dataverse), connect.cij(world.app)
     table = connect.tables(world.app.dataverse)["contact"]
     began = time.perf_counter()
     ids: dict[str, uuid.UUID] = {}
-    for first in range(0, len(fleet), BATCH):
-        wanted = [email for email, _ in fleet[first : first + BATCH]]
+    for first in range(0, len(people), BATCH):
+        wanted = [email for email, _ in people[first : first + BATCH]]
         ids |= {record.value: record.id for record in dataverse.find(table, table.email_column, wanted)}
-    pairs = [Pair(ids[email], "android", token) for email, token in fleet]
+    pairs = [Pair(ids[email], "android", token) for email, token in people]
     sent = [cij.register(pairs[first : first + MAX_BATCH]) for first in range(0, len(pairs), MAX_BATCH)]
     told = [outcome for batch in sent for outcome in cij.statuses([one for one in batch if one])]
     took = time.perf_counter() - began
@@ -204,6 +206,7 @@ def _by_one(world: World) -> float:
             desired=True,
             state="sent",
             request_id=request_id,
+            due_at=None,  # or tokenhub would find it, and work on it in its next round
         )
         assert request_id is not None
         cij.statuses([request_id])
