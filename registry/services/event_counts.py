@@ -11,6 +11,7 @@ from django.db.models import Count
 from registry.models import EventCountChange, InteractionEvent, RegisteredDevices, Registration
 from registry.services import clock
 from registry.services.locking import in_transaction
+from registry.services.recount import recount_after
 from registry.states import EventState, NotRelayedReason, RegistrationState
 
 BATCH = 10_000
@@ -100,9 +101,9 @@ def fold() -> int:
 
 
 def count_registered() -> None:
-    """Note how many devices of each app are registered today. Asked again within half an hour it does nothing."""
+    """Note how many devices of each app are registered today. Asked again soon it does nothing."""
     now = clock.now()
-    if RegisteredDevices.objects.filter(counted_at__gt=now - RECOUNT).exists():
+    if RegisteredDevices.objects.filter(counted_at__gt=now - recount_after(RECOUNT)).exists():
         return
     held = Registration.objects.filter(state=RegistrationState.REGISTERED, desired=True, app__replaced_by=None)
     rows = [

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 
 from registry.models import DayFigures, Device, FiguresPosition, HistoryEntry, MobileApp, MobileUser
 from registry.services import clock
+from registry.services.recount import recount_after
 from registry.states import HistoryKind
 
 BATCH = 5000  # entries of the history
@@ -83,7 +84,8 @@ def add_up() -> int:
 def count_tables() -> int:
     """Count the tables where the last count is old enough; return how many apps. Called in a transaction."""
     position, now = _position(), clock.now()
-    if position is None or (position.counted_at and now - position.counted_at < settings.TOKENHUB_FIGURES_PERIOD):
+    rests = recount_after(settings.TOKENHUB_FIGURES_PERIOD)
+    if position is None or (position.counted_at and now - position.counted_at < rests):
         return 0
     apps = set(MobileApp.objects.filter(replaced_by=None).values_list("pk", flat=True))
     figures = {app: _fresh(app, now) for app in apps}

@@ -20,8 +20,10 @@ from registry.models import (
     HistoryEntry,
     InteractionEvent,
     MobileApp,
+    RegisteredDevices,
     Registration,
 )
+from registry.services import clock
 from registry.services.figures import percentile
 from registry.services.keys import create_key
 from sync.steps import figures
@@ -165,3 +167,23 @@ def test_before_the_first_count_the_page_says_so(app: MobileApp) -> None:
 )
 def test_percentiles(waits: dict[str, int], share: float, seconds: float | None) -> None:
     assert percentile(waits, share) == seconds
+
+
+def test_tables_are_counted_rarely_only_where_that_costs_something(
+    app: MobileApp, server: Api, fleet: list[Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = clock.now()
+    rolled_up()
+    monkeypatch.setattr(clock, "now", lambda: counted + timedelta(minutes=1))
+    launched(server, "emil")
+    figures.run_batch()
+    assert DayFigures.objects.latest("counted_at").devices == 5
+    assert RegisteredDevices.objects.get().counted_at == clock.now()
+    monkeypatch.setattr("registry.services.recount.FEW", -1)
+    launched(server, "fritz")
+    monkeypatch.setattr(clock, "now", lambda: counted + timedelta(minutes=2))
+    figures.run_batch()
+    assert DayFigures.objects.latest("counted_at").devices == 5
+    monkeypatch.setattr(clock, "now", lambda: counted + timedelta(minutes=17))
+    figures.run_batch()
+    assert DayFigures.objects.latest("counted_at").devices == 6
