@@ -40,9 +40,16 @@ TABLE = [
     Mutation(
         "A Valkey that does not answer is left alone for a while",
         "registry/services/limits.py",
-        old="        _Outage.until = time.monotonic() + REST\n",
+        old="    _Outage.until = time.monotonic() + REST\n",
         new="",
         tests=(f"{_LIMITS}::test_without_valkey_requests_go_through_and_the_log_says_so_once",),
+    ),
+    Mutation(
+        "What Valkey answers and nobody reads is given to nobody else",
+        "registry/services/valkey.py",
+        old="        self._own.connection = None\n",
+        new="",
+        tests=(f"{_LIMITS}::test_an_answer_that_nobody_read_is_not_given_to_the_next_who_asks",),
     ),
     Mutation(
         "An event of a secured installation needs its secret",
