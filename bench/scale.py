@@ -96,6 +96,7 @@ def _sizes(size: int, stores: Stores) -> Iterator[dict[str, object]]:
 def steps(size: int) -> dict[str, float]:
     """Microseconds for each row of a full batch: claimed, planned. Runs with Django set up; what is claimed is due."""
     from django.db import connection
+    from django.db.models import F
 
     from registry.models import Device, MobileApp, Registration
     from registry.states import Step
@@ -120,7 +121,7 @@ def steps(size: int) -> dict[str, float]:
         Registration.objects.filter(pk__in=[row.pk for row in lease.rows]).update(
             state="registered", due_at=None, in_flight=False
         )
-        Device.objects.filter(pk__in=chosen).update(revision=1000 + turn)
+        Device.objects.filter(pk__in=chosen).update(revision=F("planned_revision") + 1)
         began = time.perf_counter()
         planned = plan_all()
         taken["plan"].append((time.perf_counter() - began) / 500)
