@@ -1,7 +1,7 @@
 """docs/performance.md's plots, of the figures that `python -m bench` has left in .bench/: `python -m bench.report`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -9,7 +9,7 @@ from bench.machine import ROOT
 from bench.peers.setup import folder
 
 PLOTS = ROOT / "docs" / "performance"
-WIDTH, LABEL, BAR = 760, 300, 22
+WIDTH, LABEL, BAR = 800, 330, 22
 
 
 def bars(title: str, values: Mapping[str, float], unit: str) -> str:
@@ -34,6 +34,26 @@ def bars(title: str, values: Mapping[str, float], unit: str) -> str:
     return "\n".join([*lines, "</svg>", ""])
 
 
+def line(title: str, points: Sequence[tuple[float, float]], across: str) -> str:
+    """An SVG of one quantity over another; the last point is told in figures."""
+    height, left, top = 260, 90, 40
+    furthest, most = max(x for x, _ in points), max(y for _, y in points)
+    wide, high = WIDTH - left - 40, height - top - 40
+    drawn = " ".join(f"{left + wide * x / furthest:.1f},{top + high * (1 - y / most):.1f}" for x, y in points)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+        'font-family="sans-serif" font-size="13">',
+        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
+        f'<text x="10" y="22" font-weight="bold">{escape(title)}</text>',
+        f'<path d="M{left} {top}V{top + high}H{left + wide}" fill="none" stroke="#9ca3af"/>',
+        f'<polyline points="{drawn}" fill="none" stroke="#2563eb" stroke-width="2"/>',
+        f'<text x="{left - 8}" y="{top + 10}" text-anchor="end">{most:,.0f}</text>',
+        f'<text x="{left - 8}" y="{top + high}" text-anchor="end">0</text>',
+        f'<text x="{left + wide}" y="{top + high + 20}" text-anchor="end">{furthest:,.0f} {escape(across)}</text>',
+    ]
+    return "\n".join([*lines, "</svg>", ""])
+
+
 def read(suite: str) -> list[dict[str, Any]]:
     """A suite's last figures; none where it was not run."""
     file = folder() / f"{suite}.json"
@@ -54,6 +74,9 @@ def main() -> None:
     }
     if costs:
         (PLOTS / "scale.svg").write_text(bars("Cost by the number of devices", dict(sorted(costs.items())), "µs"))
+    drained = [(row["seconds"], row["registered"]) for row in read("drain") if row["name"] == "drain"]
+    if drained:
+        (PLOTS / "drain.svg").write_text(line("Registered, of a million that waited, by one worker", drained, "s"))
 
 
 if __name__ == "__main__":
