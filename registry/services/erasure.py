@@ -11,14 +11,14 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from registry.crypto import sha256
 from registry.models import DataverseMapping, Device, Erasure, InteractionEvent, MobileApp, MobileUser, Registration
 from registry.ports import announce
-from registry.services import correlation, history
+from registry.services import correlation, event_counts, history
 from registry.services.connections import connections_of
 from registry.services.errors import InvalidInput
 from registry.services.locking import in_transaction
@@ -78,7 +78,7 @@ def finish(erasure: Erasure, state: ErasureState) -> bool:
     if state is not ErasureState.FORCED and (waiting or not planned):
         return False
     # Events, and what else happened, while it was waited for.
-    events, _ = InteractionEvent.objects.filter(device__in=devices).delete()
+    events = _delete(InteractionEvent.objects.filter(device__in=devices))
     history.erase(devices)
     Registration.objects.filter(pk__in=registrations).delete()
     Device.objects.filter(pk__in=[device.pk for device in devices]).delete()
@@ -148,7 +148,13 @@ def _delete_events(app: MobileApp, devices: Sequence[Device]) -> int:
     old = Registration.objects.filter(device__in=devices).values_list("token", flat=True)
     tokens = {*old, *(device.token for device in devices)}
     unknown = Q(device__isnull=True, token__in=tokens)
-    return InteractionEvent.objects.filter(Q(device__in=devices) | unknown, app__in=connections_of(app)).delete()[0]
+    return _delete(InteractionEvent.objects.filter(Q(device__in=devices) | unknown, app__in=connections_of(app)))
+
+
+def _delete(events: QuerySet[InteractionEvent]) -> int:
+    """Delete events with what is counted of them as not relayed yet; return how many."""
+    event_counts.erased(events.select_for_update().order_by("pk"))
+    return events.delete()[0]
 
 
 def _make_nameless(device: Device, erasure: Erasure) -> None:

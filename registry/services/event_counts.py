@@ -55,6 +55,13 @@ def relayed(events: Iterable[InteractionEvent]) -> None:
     count((event, "relayed", 1) for event in events)
 
 
+def erased(events: Iterable[InteractionEvent]) -> None:
+    """Take back events that are deleted and were never relayed: nobody waits for them any more."""
+    for event in events:
+        if event.state in (EventState.READY, EventState.FAILED):
+            count([(event, "accepted", -1), *([(event, "failed", -1)] if event.state == EventState.FAILED else [])])
+
+
 def count(changes: Iterable[tuple[InteractionEvent, str, int]]) -> None:
     """Count events in a column of COUNTED, or (a negative number) take them back. In the caller's transaction."""
     sums: Counter[tuple[Message, str]] = Counter()

@@ -11,7 +11,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from registry.models import BulkJob, EventCount, InteractionEvent, MobileApp, MobileUser, Pause
-from registry.services import dead_letters
+from registry.services import dead_letters, event_counts
 from registry.services.event_counts import fold
 from registry.states import EventState
 from sync import connect
@@ -212,6 +212,21 @@ def test_replays_in_parallel_do_each_once(world: World) -> None:
     assert in_parallel(3, lambda _: done.append(dead_letters.replay(InteractionEvent.objects.all()))) == []
     assert sum(done) == 30
     assert sums() == {"accepted": 30, "waiting": 30}
+
+
+def test_what_an_erasure_deletes_waits_no_more(world: World) -> None:
+    world.server.launch(user={"id": "anna"})
+    events = [
+        {"installation_id": "phone-1", "tracking_id": str(uuid.uuid4()), "status": "opened"},
+        {"installation_id": "phone-1", "tracking_id": str(uuid.uuid4()), "status": "opened"},
+    ]
+    assert world.server.post("events", events).status_code == 202
+    dead = InteractionEvent.objects.filter(pk=InteractionEvent.objects.earliest("pk").pk)
+    dead.update(state=EventState.FAILED)
+    event_counts.count((event, "failed", 1) for event in dead)
+    assert sums() == {"accepted": 2, "failed": 1, "waiting": 1}
+    assert world.server.delete("users/anna").status_code in (200, 202)
+    assert sums() == {}
 
 
 def test_consent_given_later_does_not_relay_the_past(world: World) -> None:
