@@ -12,7 +12,7 @@ number or its user token tells, is stale and changes nothing. A change is one tr
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -243,15 +243,11 @@ def _apply(app: MobileApp, launch: Launch) -> Recorded:
     announce(steps)
     if device is None:
         return _create(app, launch, token_hash, user)
-    # The first phone that posts what a server made may be a stranger's, who has learnt the id: it brings its own token.
-    stranger = launch.secret is not None and not device.secret_hash and device.token != launch.token
     secret = "" if launch.secret is None else installations.admit(device, launch.secret, launch.token)
     freshness.advance(device, launch.sequence, launch.user_token_issued_at)
     attached = device.user_id if device.retired_at is None else None
     # A secret handed out, or shown for the first time, is written and is no news of the device.
     repeats = not new_of_user and says_nothing_new(device, launch)
-    if stranger and launch.keep_user:
-        launch = replace(launch, keep_user=False)
     _update_device(device, launch, token_hash, user)
     if device.user_id != attached:
         retire_surplus(app, device)

@@ -130,7 +130,9 @@ def test_no_list_reads_sorts_or_counts_a_big_table(
         for table in BIG:
             cursor.execute(f"ANALYZE {table}")
         # A table of so few rows PostgreSQL would rather read as a whole than look fifty rows up in it.
-        cursor.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
+        cursor.execute(
+            "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL random_page_cost = 1.1"
+        )
     few = signed_in(staff("olga", "viewer", apps=["small"]))
     two = signed_in(staff("vera", "viewer", apps=["small", "large"]))
     found = []

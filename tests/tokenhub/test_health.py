@@ -60,7 +60,8 @@ def test_a_silent_beat_is_told_and_turns_nobody_away() -> None:
     now: Any = valkey().time()
     valkey().hset(vitals.HEARTS, vitals.BEAT, f"{now[0] - 300} ")
     status, body = ready()
-    assert (status, body["beat"]) == (200, "is silent for 300 s")
+    assert status == 200
+    assert body["beat"] in ("is silent for 300 s", "is silent for 301 s")
 
 
 def test_queues_that_nobody_takes_from_are_told_and_turn_nobody_away(monkeypatch: pytest.MonkeyPatch) -> None:
