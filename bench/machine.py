@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ from tokenhub.embedded.valkey import Valkey
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER_CORE = "0"
+PATIENCE = 120.0  # seconds that a post is tried again
 OTHER_CORES = f"1-{(os.cpu_count() or 2) - 1}"
 
 
@@ -168,6 +169,26 @@ def server(
         raise
     finally:
         stop(process, signal.SIGTERM, timeout=10)
+
+
+def posted(url: str, body: Mapping[str, Any], headers: Mapping[str, str], wanted: Container[int]) -> float:
+    """Post it until the answer has a wanted status, whatever comes before; return that moment (monotonic seconds)."""
+    content = {"Content-Type": "application/json", **headers}
+    request = urllib.request.Request(url, json.dumps(body).encode(), content)  # noqa: S310 our own
+    ends = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 our own
+                said: object = answer.status
+        except urllib.error.HTTPError as error:
+            said = error.code
+        except OSError as error:
+            said = error
+        if said in wanted:
+            return time.monotonic()
+        if time.monotonic() > ends:
+            raise AssertionError(f"{url} answers {said}")
+        time.sleep(0.02)
 
 
 def _answers(url: str) -> bool:

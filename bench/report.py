@@ -1,7 +1,7 @@
 """docs/performance.md's plots, of the figures that `python -m bench` has left in .bench/: `python -m bench.report`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -16,12 +16,7 @@ def bars(title: str, values: Mapping[str, float], unit: str) -> str:
     """An SVG of one bar for each value."""
     most = max(values.values())
     height = 40 + len(values) * (BAR + 8)
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
-        'font-family="sans-serif" font-size="13">',
-        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
-        f'<text x="10" y="22" font-weight="bold">{escape(title)}</text>',
-    ]
+    lines = []
     for number, (name, value) in enumerate(values.items()):
         y = 36 + number * (BAR + 8)
         length = (WIDTH - LABEL - 90) * value / most
@@ -31,7 +26,7 @@ def bars(title: str, values: Mapping[str, float], unit: str) -> str:
             f'<rect x="{LABEL}" y="{y}" width="{length:.1f}" height="{BAR}" fill="{colour}"/>',
             f'<text x="{LABEL + length + 6:.1f}" y="{y + 16}">{value:,.0f} {escape(unit)}</text>',
         ]
-    return "\n".join([*lines, "</svg>", ""])
+    return _drawn(title, height, lines)
 
 
 def line(title: str, points: Sequence[tuple[float, float]], across: str) -> str:
@@ -41,17 +36,24 @@ def line(title: str, points: Sequence[tuple[float, float]], across: str) -> str:
     wide, high = WIDTH - left - 40, height - top - 40
     drawn = " ".join(f"{left + wide * x / furthest:.1f},{top + high * (1 - y / most):.1f}" for x, y in points)
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
-        'font-family="sans-serif" font-size="13">',
-        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
-        f'<text x="10" y="22" font-weight="bold">{escape(title)}</text>',
         f'<path d="M{left} {top}V{top + high}H{left + wide}" fill="none" stroke="#9ca3af"/>',
         f'<polyline points="{drawn}" fill="none" stroke="#2563eb" stroke-width="2"/>',
         f'<text x="{left - 8}" y="{top + 10}" text-anchor="end">{most:,.0f}</text>',
         f'<text x="{left - 8}" y="{top + high}" text-anchor="end">0</text>',
         f'<text x="{left + wide}" y="{top + high + 20}" text-anchor="end">{furthest:,.0f} {escape(across)}</text>',
     ]
-    return "\n".join([*lines, "</svg>", ""])
+    return _drawn(title, height, lines)
+
+
+def _drawn(title: str, height: int, lines: Iterable[str]) -> str:
+    """A whole SVG."""
+    begins = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+        'font-family="sans-serif" font-size="13">',
+        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
+        f'<text x="10" y="22" font-weight="bold">{escape(title)}</text>',
+    ]
+    return "\n".join([*begins, *lines, "</svg>", ""])
 
 
 def read(suite: str) -> list[dict[str, Any]]:

@@ -9,8 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +22,6 @@ from tokenhub.embedded import ports
 from tokenhub.embedded.processes import guarded, spawn, stop
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
-PATIENCE = 120.0
 PATH = "/api/v1/devices"
 
 
@@ -66,22 +63,8 @@ def _up(folder: Path, port: int) -> Iterator[tuple[float, subprocess.Popen[bytes
 
 def _answered(port: int, key: str, wanted: int) -> float:
     """When a new phone's post was answered so for the first time."""
-    body = json.dumps({**fleet.launch(1), "installation_id": str(uuid.uuid4()), "token": uuid.uuid4().hex}).encode()
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{PATH}", body, headers)
-    ends = time.monotonic() + PATIENCE
-    while time.monotonic() < ends:
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 our own
-                status = answer.status
-        except urllib.error.HTTPError as error:
-            status = error.code
-        except OSError:
-            status = 0
-        if status == wanted:
-            return time.monotonic()
-        time.sleep(0.02)
-    raise AssertionError(f"no {wanted} within {PATIENCE:.0f} s")
+    body = {**fleet.launch(1), "installation_id": str(uuid.uuid4()), "token": uuid.uuid4().hex}
+    return machine.posted(f"http://127.0.0.1:{port}{PATH}", body, {"Authorization": f"Bearer {key}"}, {wanted})
 
 
 def _memory(pid: int) -> dict[str, int]:

@@ -76,13 +76,14 @@ def _look() -> Iterator[Part]:
         yield Part("migrations", _of_database(_migrations), needed=True)
         yield Part("keys", _of_database(_keys), needed=True)
     try:
-        hearts, deserted = vitals.hearts(), vitals.deserted_queues()
+        hearts, workers = vitals.hearts(), vitals.workers(vitals.processes())
     except redis.RedisError:
         yield Part("broker", "does not answer", needed=False)
         return
     yield Part("broker", OK, needed=False)
     yield Part("beat", _beat(hearts.get(vitals.BEAT)), needed=False)
-    yield Part("workers", f"nobody takes from {', '.join(deserted)}" if deserted else OK, needed=False)
+    deserted = ", ".join(queue for queue, count in workers.items() if not count)
+    yield Part("workers", f"nobody takes from {deserted}" if deserted else OK, needed=False)
 
 
 def _of_database(look: Callable[[], str]) -> str:

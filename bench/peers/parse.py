@@ -5,10 +5,6 @@ updated. It makes its tables beside tokenhub's, whose names are others. The inde
 (installationId and deviceToken): it makes none by itself.
 """
 
-import json
-import time
-import urllib.error
-import urllib.request
 from typing import Any
 
 import psycopg
@@ -78,21 +74,7 @@ def prepare(stores: Stores) -> None:
     with psycopg.connect(stores.database_url, autocommit=True) as connection:
         port = ports.choose()
         with machine.server("parse", argv(port), port, environment(stores), stores.folder) as server:
-            _post(server.url, body(0))
+            machine.posted(server.url + PATH, body(0), HEADERS, {200, 201})  # it listens before its tables are there
         connection.execute(_FILL)
         for column in ("installationId", "deviceToken"):
             connection.execute(f'CREATE INDEX ON "_Installation" ("{column}")'.encode())
-
-
-def _post(url: str, launch: dict[str, Any]) -> None:
-    ends = time.monotonic() + 30
-    request = urllib.request.Request(url + PATH, json.dumps(launch).encode(), HEADERS)  # noqa: S310 our own
-    while True:
-        try:
-            urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 our own
-        except urllib.error.HTTPError as error:
-            if time.monotonic() > ends:
-                raise AssertionError(error.read()) from None
-            time.sleep(0.2)  # it listens before its tables are there
-        else:
-            return

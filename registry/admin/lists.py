@@ -1,20 +1,20 @@
 """Lists of big tables: pages by key, newest first, with nothing counted and nothing sorted."""
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.paginator import Paginator
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import checkbox
 
 from registry.admin.base import ReadOnlyAdmin
-from registry.models import MobileApp, secret_columns
+from registry.models import secret_columns
 from registry.services import lists
 from registry.services.access import scope_of, visible_apps
 
@@ -68,13 +68,10 @@ class KeysetChangeList(ChangeList):
         shown, more = ids[:most], len(ids) > most
         if upwards:
             shown.reverse()
-        found = self.queryset.filter(pk__in=shown).order_by()
-        related = set(self.model_admin.list_select_related)
-        if "app" in related:
-            # A join may begin with the apps, each of which has many rows. Nobody reads their secrets: not decrypted.
-            found = found.prefetch_related(Prefetch("app", MobileApp.objects.defer(*secret_columns())))
-        if related := related - {"app"}:
-            found = found.select_related(*related)
+        found = self.apply_select_related(self.queryset.filter(pk__in=shown).order_by())
+        related = self.model_admin.list_select_related
+        if isinstance(related, tuple) and "app" in related:
+            found = found.defer(*secret_columns("app__"))  # fifty times three to be decrypted, and nobody reads them
         rows = {row.pk: row for row in found}
         self.result_list = [rows[pk] for pk in shown if pk in rows]
         older_there = more if not upwards else True
@@ -102,7 +99,6 @@ class KeysetAdmin(ReadOnlyAdmin):
     """A list in the order of the ids. No column sorts: none but the id has an index for all that one may choose."""
 
     sortable_by = ()
-    list_select_related: ClassVar[tuple[str, ...]] = ()
     show_facets = admin.ShowFacets.NEVER  # each is a count
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

@@ -153,7 +153,7 @@ def _delete_events(app: MobileApp, devices: Sequence[Device]) -> int:
 
 def _delete(events: QuerySet[InteractionEvent]) -> int:
     """Delete events with what is counted of them as not relayed yet; return how many."""
-    event_counts.erased(events.select_for_update().order_by("pk"))
+    event_counts.erased(events)
     return events.delete()[0]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, timedelta
 
 from django.db import connection
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from registry.models import EventCountChange, InteractionEvent, RegisteredDevices, Registration
 from registry.services import clock
@@ -36,6 +36,8 @@ _COLUMN = {
     NotRelayedReason.DISCARDED: "discarded",
     NotRelayedReason.ABANDONED: "abandoned",
 }
+# In which columns one is that may be relayed yet.
+_OPEN = {EventState.READY: ("accepted",), EventState.FAILED: ("accepted", "failed")}
 
 type Message = tuple[int, date, uuid.UUID | None]
 
@@ -55,11 +57,10 @@ def relayed(events: Iterable[InteractionEvent]) -> None:
     count((event, "relayed", 1) for event in events)
 
 
-def erased(events: Iterable[InteractionEvent]) -> None:
-    """Take back events that are deleted and were never relayed: nobody waits for them any more."""
-    for event in events:
-        if event.state in (EventState.READY, EventState.FAILED):
-            count([(event, "accepted", -1), *([(event, "failed", -1)] if event.state == EventState.FAILED else [])])
+def erased(events: QuerySet[InteractionEvent]) -> None:
+    """Take back those that were not relayed: the caller's transaction deletes them, and nobody waits for them."""
+    open_ones = events.filter(state__in=_OPEN).select_for_update().order_by("pk")
+    count((event, column, -1) for event in open_ones for column in _OPEN[EventState(event.state)])
 
 
 def count(changes: Iterable[tuple[InteractionEvent, str, int]]) -> None:

@@ -9,6 +9,8 @@ import logging
 import os
 import socket
 import threading
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -105,10 +107,10 @@ def processes() -> list[Process]:
     return [understood(Process, json.loads(text)) for _, (age, text) in sorted(told.items()) if age <= GONE]
 
 
-def deserted_queues() -> list[str]:
-    """The Celery queues that no living process takes from. Raises redis.RedisError."""
-    roles = {word for process in processes() for word in process.role.split()}
-    return [queue.name for queue in settings.CELERY_TASK_QUEUES if queue.name not in roles]
+def workers(living: Iterable[Process]) -> dict[str, int]:
+    """How many of these processes take from each Celery queue."""
+    taken = Counter(word for process in living for word in process.role.split())
+    return {queue.name: taken[queue.name] for queue in settings.CELERY_TASK_QUEUES}
 
 
 def _told(key: str) -> dict[str, tuple[float, str]]:

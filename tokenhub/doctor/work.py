@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import redis
-from django.conf import settings
 
 from registry.models import MobileApp, secret_columns
 from registry.services import clock, vitals
@@ -20,14 +19,13 @@ def living() -> Iterator[Finding]:
     except redis.RedisError:
         return  # told of by `broker`
     yield _beat(hearts.get(vitals.BEAT))
-    for queue in settings.CELERY_TASK_QUEUES:
-        workers = [process for process in processes if queue.name in process.role.split()]
+    for queue, workers in vitals.workers(processes).items():
         if workers:
-            yield Finding("workers", Level.OK, f"{len(workers)} processes take from the queue {queue.name}")
+            yield Finding("workers", Level.OK, f"{workers} processes take from the queue {queue}")
         else:
-            name = "urgent" if queue.name.endswith("urgent") else "worker"
+            name = "urgent" if queue.endswith("urgent") else "worker"
             says, mend = (
-                f"nobody takes from the queue {queue.name}",
+                f"nobody takes from the queue {queue}",
                 f"Start one: deploy/run {name} (docs/operations.md).",
             )
             yield Finding("workers", Level.ERROR, says, mend)
