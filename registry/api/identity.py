@@ -32,18 +32,21 @@ def who(
     """
     posted = data.get("user")
     said = {name: value for name, value in (posted or {}).items() if name not in ("id", "token")}
+    identity = caller.app.identity
+    trusted = caller.key.kind == KeyKind.SERVER or identity == Identity.UNVERIFIED
+    if posted is not None and identity == Identity.BACKEND and not trusted:
+        raise UserNotAllowedProblem
     if posted is not None and "token" in posted:
         signed = _signed(lambda: prove(caller.app, posted["token"], data["installation_id"]))
         user = LaunchUser(signed.external_id, {**signed.given, **said})
         return {"user": user, "user_token_issued_at": signed.issued_at}
-    trusted = caller.key.kind == KeyKind.SERVER or caller.app.identity == Identity.UNVERIFIED
     if posted is not None:
         if not trusted:
-            raise UserTokenNeededProblem if caller.app.identity == Identity.JWT else UserNotAllowedProblem
+            raise UserTokenNeededProblem
         return {"user": LaunchUser(posted["id"], said)}
     # A caller that may not name users and leaves the field out says nothing about who is signed in.
     keep = not trusted and "user" not in data
-    unproven = caller.app.identity == Identity.JWT and not caller.app.installation_secrets
+    unproven = identity == Identity.JWT and not caller.app.installation_secrets
     return {"user": None, "keep_user": keep, "new_token_signs_out": keep and unproven}
 
 

@@ -61,7 +61,7 @@ class Launch:
 
     `keep_user` leaves the device's user as it is: the caller may not say who is signed in, or did not.
     `new_token_signs_out`: not where the push token changes, since nobody vouches for who holds that one.
-    `secret` is what the phone shows to prove its installation; None where it need not.
+    `secret` is what the phone shows to prove its installation, maybe nothing; None where it need not.
     """
 
     installation_id: str
@@ -243,12 +243,14 @@ def _apply(app: MobileApp, launch: Launch) -> Recorded:
     announce(steps)
     if device is None:
         return _create(app, launch, token_hash, user)
+    named = user.pk if user else None
+    user_id = device.user_id if _keeps_user(device, launch) else named
     secret = "" if launch.secret is None else installations.admit(device, launch.secret, launch.token)
     freshness.advance(device, launch.sequence, launch.user_token_issued_at)
     attached = device.user_id if device.retired_at is None else None
     # A secret handed out, or shown for the first time, is written and is no news of the device.
     repeats = not new_of_user and says_nothing_new(device, launch)
-    _update_device(device, launch, token_hash, user)
+    _update_device(device, launch, token_hash, user_id)
     if device.user_id != attached:
         retire_surplus(app, device)
     return Recorded(device, Result.UNCHANGED if repeats else Result.UPDATED, secret)
@@ -274,16 +276,25 @@ def _create(app: MobileApp, launch: Launch, token_hash: bytes, user: MobileUser 
     return Recorded(device, Result.CREATED, secret)
 
 
-def _update_device(device: Device, launch: Launch, token_hash: bytes, user: MobileUser | None) -> None:
+def _keeps_user(device: Device, launch: Launch) -> bool:
+    """Whether the device's user stays, before the installation is proven.
+
+    Not where somebody of whom nobody knows whether the phone is theirs brings another push token: whoever learnt the id
+    of an installation that a server made, and that has no secret yet, would get its user's messages.
+    """
+    vouched = bool(device.secret_hash) if launch.secret is not None else not launch.new_token_signs_out
+    return launch.keep_user and (vouched or device.token == launch.token)
+
+
+def _update_device(device: Device, launch: Launch, token_hash: bytes, user_id: int | None) -> None:
     before = (device.token, device.platform, device.user_id, device.retired_at)
     if device.token != launch.token:
         shared.note_token_change(device, token_hash)
         device.token_changed_at = timezone.now()
     device.platform, device.token, device.token_hash = launch.platform, launch.token, token_hash
-    if not launch.keep_user or (launch.new_token_signs_out and before[0] != launch.token):
-        device.user = user
-        if user is None and before[2] is not None:
-            freshness.sign_out(device)
+    device.user_id = user_id
+    if user_id is None and before[2] is not None:
+        freshness.sign_out(device)
     device.retired_at, device.retired_reason = None, ""
     device.last_seen = launch.seen_at or timezone.now()
     for name, value in launch.info.items():

@@ -58,7 +58,8 @@ class Phone:
             self.surprises.append(f"{self.name}: created {results.count('created')} times")
 
     async def change_token(self) -> None:
-        """The push service gives the app another token; the app reports it."""
+        """The push service gives the app another token; the app reports it, and showed with the old one whose it is."""
+        await self.refresh()
         self.token = new_token(self.rng, self.platform)
         await self.refresh()
 

@@ -89,6 +89,7 @@ class Phone:
     platform: str
     user: str | None
     retired: bool = False
+    secured: bool = False
 
 
 class Journal:
@@ -176,7 +177,9 @@ class Machine(RuleBasedStateMachine):
         before = self.phones.get(installation)
         platform = before.platform if before else "android"
         self.world.mobile.launch(installation_id=installation, token=token, platform=platform)
-        self.has(installation, token, platform, before.user if before else None)
+        keeps_user = before and (before.secured or before.token == token)
+        self.has(installation, token, platform, before.user if before and keeps_user else None)
+        self.phones[installation].secured = True
 
     @precondition(lambda self: self.phones)
     @rule(data=strategies.data())
@@ -337,7 +340,8 @@ class Machine(RuleBasedStateMachine):
     def has(self, installation: str, token: str, platform: str, user: str | None) -> None:
         for phone in self.phones.values():
             phone.retired |= phone.token == token
-        self.phones[installation] = Phone(token, platform, user)
+        secured = installation in self.phones and self.phones[installation].secured
+        self.phones[installation] = Phone(token, platform, user, secured=secured)
 
     def look_up(self, email: str, before: str | None) -> str | None:
         """A mapping is sticky: an address that leads nowhere leaves it as it is."""

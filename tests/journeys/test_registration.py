@@ -22,6 +22,7 @@ def test_a_launch_ends_as_a_registration(world: World) -> None:
 
 def test_a_changed_token_replaces_the_old_one(world: World) -> None:
     anna = world.contact(emailaddress1="anna@example.com")
+    world.mobile.launch()
     world.server.launch(user={"id": "anna", "email": "anna@example.com"})
     world.work_until(lambda: world.held() == {(anna, "token-1")})
     world.mobile.launch(token="token-2")

@@ -45,6 +45,16 @@ TABLE = [
         tests=(f"{_HYGIENE}::test_a_device_that_posts_while_it_is_retired_lives",),
     ),
     Mutation(
+        "Who takes an installation that a server made does not take its user",
+        "registry/services/ingest.py",
+        old="(vouched or device.token == launch.token)",
+        new="True",
+        tests=(
+            "tests/registry/test_identity.py"
+            "::test_whoever_takes_an_installation_that_a_server_made_does_not_take_its_user",
+        ),
+    ),
+    Mutation(
         "What an erasure deletes is not counted as waiting",
         "registry/services/erasure.py",
         old="    event_counts.erased(events)\n",

@@ -165,6 +165,7 @@ def test_a_mobile_key_may_not_name_a_user_by_default(mobile: Api) -> None:
 
 
 def test_a_mobile_key_that_names_nobody_leaves_the_user_to_the_backend(server: Api, mobile: Api) -> None:
+    mobile.launch()
     server.launch(user=ANNA)
     assert mobile.launch(token="token-2").json()["result"] == "updated"
     device = Device.objects.get()

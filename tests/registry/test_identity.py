@@ -298,6 +298,32 @@ def test_a_leaked_installation_id_takes_nothing_over(app: MobileApp, mobile: Api
     assert mobile.launch().json()["result"] == "unchanged"
 
 
+def test_where_the_backend_names_users_a_token_posted_by_the_app_does_not(app: MobileApp, mobile: Api) -> None:
+    MobileApp.objects.update(identity=Identity.BACKEND)
+    answer = mobile.launch(user={"token": token()})
+    assert (answer.status_code, problem(answer)) == (403, "user-not-allowed")
+    assert not Device.objects.exists()
+
+
+@pytest.mark.parametrize("policy", ["jwt", "backend"])
+def test_whoever_takes_an_installation_that_a_server_made_does_not_take_its_user(
+    app: MobileApp, server: Api, policy: str
+) -> None:
+    MobileApp.objects.update(identity=policy)
+    for installation in ("phone-1", "phone-2"):
+        made = server.launch(installation_id=installation, token=f"token-of-{installation}", user={"id": "anna"})
+        assert made.status_code == 201
+    stranger = Stranger(create_key(app=app, kind="mobile"))
+    taken = stranger.launch(installation_id="phone-1", token="token-of-a-stranger")
+    assert (taken.status_code, taken.json()["result"]) == (200, "updated")
+    assert Device.objects.get(installation_id="phone-1").user is None
+    own = stranger.launch(installation_id="phone-2", token="token-of-phone-2")
+    assert own.json()["installation_secret"]
+    kept = Device.objects.get(installation_id="phone-2").user
+    assert kept
+    assert kept.external_id == "anna"
+
+
 def test_before_it_is_shown_the_secret_is_not_to_be_had_with_another_token(app: MobileApp, mobile: Api) -> None:
     mobile.launch()
     stranger = Stranger(create_key(app=app, kind="mobile"))
