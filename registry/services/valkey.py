@@ -1,6 +1,7 @@
 """The connection to Valkey or Redis of this process: marks, counts and nudges, which everybody can do without."""
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -14,9 +15,16 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
-@cache
 def valkey() -> "redis.Redis":
-    """Made on first use and so after the fork. A call that gets no answer fails after a second."""
+    """Of this process, made on first use. A call that gets no answer fails after a second."""
+    return _client(os.getpid())
+
+
+# The client does find out that it was forked, and keeps its lock all the same: where a thread of the parent had it just
+# then, a worker's child would wait for it for ever, and with it whoever wants the worker to end. Nor may the child let
+# go of the parent's client: it would be closed, which takes the same lock.
+@cache
+def _client(pid: int) -> "redis.Redis":
     return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
 
 
