@@ -5,18 +5,23 @@ value that somebody renews meanwhile is theirs: it is written only where it is s
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import batched
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django.apps import apps
-from django.db.models import Model, QuerySet, TextField
+from django.db.models import F, Func, JSONField, Model, QuerySet, TextField, Value
+from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 
-from registry.crypto import EncryptedTextField, opened
+from registry.crypto import EncryptedTextField, encrypt, opened
 
 BATCH = 100
+# What the codes of a second factor are made from: django-allauth keeps it in JSON, encrypted by our adapter of its.
+SECOND_FACTOR = ("secret", "seed")
 
 
 @dataclass
@@ -37,6 +42,18 @@ class Findings:
         return self.values == self.by_key[0]
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where encrypted values are: the rows that hold one, `stored` as it is in the database, and its name.
+
+    `written` gives the fields to update for a value in plain text.
+    """
+
+    rows: QuerySet[Any]
+    name: str
+    written: Callable[[str], dict[str, Any]]
+
+
 def rotate(*, write: bool) -> Iterator[Findings]:
     """Look at every value, and with `write` encrypt anew what the first key does not open.
 
@@ -44,38 +61,51 @@ def rotate(*, write: bool) -> Iterator[Findings]:
     """
     found = Findings()
     yield found
-    for rows, column in _columns():
-        for batch in batched(rows.order_by("pk").values_list("pk", "stored").iterator(BATCH), BATCH, strict=False):
+    for place in _places():
+        values = place.rows.order_by("pk").values_list("pk", "stored").iterator(BATCH)
+        for batch in batched(values, BATCH, strict=False):
             for pk, stored in batch:
-                _look_at(rows.filter(pk=pk, stored=stored), column, stored, f"{rows.model.__name__} {pk}", found, write)
+                _look_at(place, pk, stored, found, write)
             yield found
 
 
 def count_values() -> int:
     """How many encrypted values there are."""
-    return sum(rows.count() for rows, _ in _columns())
+    return sum(place.rows.count() for place in _places())
 
 
-def _look_at(
-    row: QuerySet[Any], column: EncryptedTextField, stored: str, name: str, found: Findings, write: bool
-) -> None:
+def _look_at(place: Place, pk: int, stored: str, found: Findings, write: bool) -> None:
     known = opened(stored)
     if known is None:
-        found.unreadable.append(f"{name}: {column.name}")
+        found.unreadable.append(f"{place.rows.model.__name__} {pk}: {place.name}")
         return
     position, plain = known
-    if position > 0 and write and row.update(**{column.name: plain}):
+    if position > 0 and write and place.rows.filter(pk=pk, stored=stored).update(**place.written(plain)):
         found.rotated += 1
         position = 0
     found.by_key[position] += 1
 
 
-def _columns() -> Iterator[tuple[QuerySet[Any], EncryptedTextField]]:
-    """Every encrypted column there is, with the rows that hold something in it, `stored` as it is in the database."""
+def _places() -> Iterator[Place]:
+    """Every place there is."""
     for model in apps.get_models():
         for column in _encrypted(model):
-            rows = QuerySet(model).annotate(stored=Cast(column.name, TextField()))
-            yield rows.filter(stored__gt=""), column
+            yield _place(model, Cast(column.name, TextField()), column.name, partial(_column, column.name))
+    for key in SECOND_FACTOR:
+        yield _place(Authenticator, KeyTextTransform(key, "data"), key, partial(_inside_json, key))
+
+
+def _place(model: type[Model], stored: Any, name: str, written: Callable[[str], dict[str, Any]]) -> Place:
+    return Place(QuerySet(model).annotate(stored=stored).filter(stored__gt=""), name, written)
+
+
+def _column(name: str, plain: str) -> dict[str, Any]:
+    return {name: plain}  # the field encrypts it
+
+
+def _inside_json(key: str, plain: str) -> dict[str, Any]:
+    path, value = Value(f"{{{key}}}"), Value(encrypt(plain), JSONField())
+    return {"data": Func(F("data"), path, value, function="jsonb_set", template="%(function)s(%(expressions)s)")}
 
 
 def _encrypted(model: type[Model]) -> list[EncryptedTextField]:

@@ -4,7 +4,12 @@ import json
 from collections.abc import Callable
 
 import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+from allauth.mfa.utils import decrypt
 from cryptography.fernet import Fernet
+from django.contrib.auth.models import User
 from django.core.management import CommandError
 from django.db import connection
 from pytest_django import Settings
@@ -53,6 +58,24 @@ def test_the_old_key_is_not_needed_any_more_afterwards(apps: list[MobileApp], ne
     settings.TOKENHUB_ENCRYPTION_KEYS = [new_key]
     assert everything() == before
     assert run("rotate_encryption_key") == "Key 1 opens 5 values."
+
+
+def test_the_secrets_of_second_factors_are_rotated_too(new_key: str, settings: Settings) -> None:
+    user = User.objects.create_user("olga")
+    secret = generate_totp_secret()
+    TOTP.activate(user, secret)
+    codes = RecoveryCodes.activate(user).generate_codes()
+    settings.TOKENHUB_ENCRYPTION_KEYS = [new_key, *settings.TOKENHUB_ENCRYPTION_KEYS]
+    checked = json.loads(run("rotate_encryption_key", "--json"))
+    assert checked == {"rotated": 2, "values": 2, "by_key": [2, 0], "complete": True}
+    settings.TOKENHUB_ENCRYPTION_KEYS = [new_key]
+    totp, recovery = Authenticator.objects.get(type="totp"), Authenticator.objects.get(type="recovery_codes")
+    assert decrypt(totp.data["secret"]) == secret
+    assert RecoveryCodes(recovery).generate_codes() == codes
+    assert recovery.data.keys() == {"seed", "used_mask"}
+    settings.TOKENHUB_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    with pytest.raises(CommandError, match=r"2 of 2 values .* Authenticator \d+: secret"):
+        run("rotate_encryption_key", "--check")
 
 
 def test_one_that_was_stopped_goes_on_where_it_was(

@@ -15,6 +15,7 @@ from allauth.mfa.totp.internal.auth import (
 )
 from auditlog.models import LogEntry
 from axes.utils import reset
+from cryptography.fernet import Fernet
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
@@ -180,6 +181,16 @@ def test_the_secret_of_codes_is_encrypted_with_our_keys(db: None) -> None:
     adapter = get_adapter()
     assert adapter.encrypt("JBSWY3DP") != "JBSWY3DP"
     assert adapter.decrypt(adapter.encrypt("JBSWY3DP")) == "JBSWY3DP"
+
+
+def test_a_second_factor_that_no_key_opens_is_told_of(client: Client, settings: Settings) -> None:
+    TOTP.activate(staff("vera", "viewer"), generate_totp_secret())
+    settings.TOKENHUB_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    client.post(LOGIN, {"login": "vera", "password": PASSWORD})
+    answer = client.post("/admin/account/two-factor/authenticate/", {"code": "123456"})
+    assert answer.status_code == 403
+    assert "an administrator forget this second factor" in answer.content.decode()
+    assert client.get("/admin/").status_code == 302
 
 
 def test_nobody_signs_up_and_nothing_of_allauth_s_is_there_that_we_do_not_use(client: Client) -> None:

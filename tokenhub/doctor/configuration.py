@@ -42,7 +42,8 @@ def keys() -> Iterator[Finding]:
             "keys",
             Level.ERROR,
             f"{name} was encrypted with a key that is not in TOKENHUB_ENCRYPTION_KEYS",
-            "Put that key back behind the present one, or store the secret anew (set_api_token, set_client_secret).",
+            "Put that key back behind the present one, or store the secret anew (set_api_token, set_client_secret, "
+            "set_token_issuer; of an Authenticator: forget the second factor in the admin's list of users).",
         )
     if not found.unreadable:
         yield Finding("keys", Level.OK, f"all {found.values} secrets at rest can be read")

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from registry.crypto import decrypt, encrypt
+from registry.crypto import SecretUnreadable, decrypt, encrypt
 from registry.services.access import give
 from registry.services.audit import record
 from registry.services.limits import client_of
@@ -130,7 +130,14 @@ class MfaAdapter(DefaultMFAAdapter):
         return encrypt(text)
 
     def decrypt(self, encrypted_text: str) -> str:
-        return decrypt(encrypted_text)
+        try:
+            return decrypt(encrypted_text)
+        except SecretUnreadable:
+            why = (
+                "The second factor of this account cannot be read: it was encrypted with a key that is not in "
+                "TOKENHUB_ENCRYPTION_KEYS. Put that key back, or have an administrator forget this second factor."
+            )
+            raise ImmediateHttpResponse(refuse(context.request, why)) from None
 
     def get_totp_issuer(self) -> str:
         return "tokenhub"

@@ -32,7 +32,8 @@ class Command(JsonCommand):
             raise CommandError(
                 f"{len(found.unreadable)} of {found.values} values are opened by none of TOKENHUB_ENCRYPTION_KEYS: "
                 f"{'; '.join(found.unreadable[:20])}. Take no key away. Put the key back that is missing, or set these "
-                "secrets anew (set_api_token, set_client_secret, set_token_issuer), and run this again."
+                "secrets anew (set_api_token, set_client_secret, set_token_issuer; of an Authenticator: have the "
+                "second factor forgotten in the admin's list of users), and run this again."
             )
         if not found.complete and not options["check"]:
             raise CommandError(
