@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import batched, compress
 
+from django.db.models import QuerySet
+
+from registry.crypto import sha256
 from registry.models import Device, MobileApp
 from registry.services.ingest import Launch, Result, find_device, record_launch, says_nothing_new
 from registry.services.locking import in_transaction
@@ -23,8 +26,8 @@ AT_ONCE = 200
 def import_launches(app: MobileApp, launches: Sequence[Launch]) -> list[Result]:
     """Bring the tables to what the launches say; return what each changed, in their order.
 
-    Of two for one installation, token or user the later counts. One whose `seen_at` is before the device was last seen
-    here is STALE: the phone itself has told more since.
+    Of two for one installation, token or user the later counts. One whose `seen_at` is before the device was last
+    seen here, or the one that has its token by now, is STALE: a phone itself has told more since.
     """
     known, entangled = _known(app, launches), _entangled(launches)
     alone = [number for number in range(len(launches)) if number not in entangled]
@@ -51,10 +54,18 @@ def _one(app: MobileApp, launch: Launch) -> Result:
     device = find_device(app, launch.installation_id)
     if device is not None and _at_a_glance(device, launch) is Result.STALE:
         return Result.STALE
+    if launch.seen_at is not None and _holders(app, launch).filter(last_seen__gt=launch.seen_at).exists():
+        return Result.STALE
     try:
         return record_launch(app, launch).result
     except SharedInstallation:
         return Result.STALE  # two phones post this id in turn, and the one that is there keeps it
+
+
+def _holders(app: MobileApp, launch: Launch) -> QuerySet[Device]:
+    """The other device that has the launch's token, if one does."""
+    living = Device.objects.filter(app=app, token_hash=sha256(launch.token), retired_at__isnull=True)
+    return living.exclude(installation_id=launch.installation_id)
 
 
 def _known(app: MobileApp, launches: Sequence[Launch]) -> dict[str, Device]:

@@ -142,6 +142,13 @@ def test_what_the_phone_told_since_is_not_overwritten(server: Api) -> None:
     assert timezone.now() - Device.objects.get(installation_id="p2").last_seen > timedelta(days=2)
 
 
+def test_a_token_stays_with_the_phone_that_was_here_since(server: Api) -> None:
+    server.launch(installation_id="newer", token="t1")
+    old = (timezone.now() - timedelta(days=3)).isoformat()
+    assert results(post(server, row(1, last_seen=old))) == ["stale"]
+    assert Device.objects.get().installation_id == "newer"
+
+
 @pytest.mark.parametrize(
     ("text", "taken"),
     [
