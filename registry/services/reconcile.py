@@ -47,12 +47,16 @@ class Standing:
         return not (self.to_mark or self.cleanups_left or self.sends_left)
 
 
-def begin(app: MobileApp, *, everything: bool = False, restart: bool = False) -> Reconciliation:
-    """The app's comparison, begun now if there is none, or if another one is wanted."""
-    if restart:
+def begin(app: MobileApp, *, everything: bool = False, resume: bool = False) -> Reconciliation:
+    """The app's comparison: a new one, whatever the tables hold of an earlier one, which may be of before a restore.
+
+    `resume`: the one that was begun, if there is one. `everything` asked for later begins anew with the registrations
+    alone: what was marked stays so.
+    """
+    if not resume:
         Reconciliation.objects.filter(app=app).delete()
     run, _ = Reconciliation.objects.get_or_create(app=app, defaults={"everything": everything})
-    if everything and not run.everything:  # asked for later: what was marked stays so
+    if everything and not run.everything:
         Reconciliation.objects.filter(app=app).update(everything=True, stage=_REGISTRATIONS, position=0)
     return Reconciliation.objects.get(app=app)
 

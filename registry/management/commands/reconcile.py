@@ -19,7 +19,7 @@ class Command(JsonCommand):
     help = (
         "After the database came back from a backup: have everything that is not to be held cleaned up at Customer "
         "Insights - Journeys once more, every mapping looked at again, and every registration proven anew when its "
-        "phone launches. Workers do it; this shows how far they are. Can be interrupted, and goes on where it was."
+        "phone launches. Workers do it; this shows how far they are. Can be interrupted, and gone on with by --resume."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -34,7 +34,11 @@ class Command(JsonCommand):
         parser.add_argument(
             "--no-wait", action="store_true", help="mark what is to be done, and leave it to the workers"
         )
-        parser.add_argument("--restart", action="store_true", help="begin anew, after another restore")
+        parser.add_argument(
+            "--resume",
+            action="store_true",
+            help="go on where an earlier one of this restore was stopped; else begin anew",
+        )
 
     def act(self, **options: Any) -> dict[str, Any]:
         apps = [app_by_slug(options["app"])] if options["app"] else _all_apps()
@@ -42,7 +46,9 @@ class Command(JsonCommand):
             for app in apps:
                 self._reconcile(app, stop, options)
         if stop:
-            raise CommandError("Stopped. The same command goes on from there.", returncode=130)
+            raise CommandError(
+                "Stopped. Workers go on with what is marked; --resume goes on from there.", returncode=130
+            )
         found = {app.slug: standing(app) for app in apps}
         return {
             "done": all(at.is_done for at in found.values()),
@@ -56,7 +62,7 @@ class Command(JsonCommand):
         return "\n".join(lines)
 
     def _reconcile(self, app: MobileApp, stop: Sequence[int], options: dict[str, Any]) -> None:
-        begin(app, everything=options["everything"], restart=options["restart"])
+        begin(app, everything=options["everything"], resume=options["resume"])
         at = standing(app)
         total = at.to_mark + at.cleanups_left + at.sends_left
         with progress(total) as show:
