@@ -263,7 +263,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["registry.api.parsers.BoundedJSONParser"],
     "EXCEPTION_HANDLER": "registry.api.problems.exception_handler",
     "DEFAULT_SCHEMA_CLASS": "registry.api.openapi.Schema",
-    "DEFAULT_METADATA_CLASS": None,  # OPTIONS would tell what openapi.yaml tells better
+    "URL_FORMAT_OVERRIDE": None,  # `?format=` is an unknown parameter, as any other
     "UNAUTHENTICATED_USER": None,
 }
 

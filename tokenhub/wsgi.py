@@ -7,10 +7,11 @@ from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
 from tokenhub.chunked import whole_bodies
+from tokenhub.paths import readable_paths
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tokenhub.settings")
 
-django = whole_bodies(get_wsgi_application())
+django = whole_bodies(readable_paths(get_wsgi_application()))
 
 from registry.api.lane import Lane  # noqa: E402 models are there only now
 from registry.services import vitals  # noqa: E402

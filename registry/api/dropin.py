@@ -13,8 +13,8 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
+from registry.api.base import Endpoint
 from registry.api.limits import refuse_strangers
 from registry.api.problems import DropInOffProblem
 from registry.api.serializers import TextField, TrackingIdField, checked
@@ -96,7 +96,8 @@ class EventSerializer(serializers.Serializer[Any]):
 
 
 @extend_schema(exclude=True)  # the contract is Microsoft's
-class DropInView(APIView):
+class DropInView(Endpoint):
+    parameters = None  # what Microsoft may add is passed over, as there
     authentication_classes = []
     permission_classes = []
     throttle_classes = [AddressThrottle]

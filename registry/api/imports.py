@@ -8,10 +8,10 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from registry.api.answers import ImportResult
 from registry.api.authentication import ServerKey, caller_of
+from registry.api.base import Endpoint
 from registry.api.parsers import ImportParser
 from registry.api.problems import field_errors
 from registry.api.serializers import ImportedDeviceSerializer, ImportSerializer, to_launch
@@ -64,7 +64,7 @@ def _launch(data: dict[str, Any]) -> Launch:
     return to_launch(data, user, keep_user="user" not in data, seen_at=data.get("last_seen"))
 
 
-class ImportView(APIView):
+class ImportView(Endpoint):
     permission_classes = [ServerKey]
     parser_classes = [ImportParser]
 

@@ -9,9 +9,9 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from registry.api.authentication import ServerKey, caller_of
+from registry.api.base import Endpoint
 from registry.services import insight
 
 PERIOD = [
@@ -23,6 +23,11 @@ PERIOD = [
 class PeriodSerializer(serializers.Serializer[Any]):
     since = serializers.DateField(required=False)
     until = serializers.DateField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "since" in attrs and "until" in attrs and attrs["since"] > attrs["until"]:
+            raise serializers.ValidationError({"since": ["is after until."]})
+        return attrs
 
 
 class SumsAnswer(serializers.Serializer[Any]):
@@ -56,9 +61,9 @@ def _period(request: Request) -> tuple[date, date]:
     return insight.period(**asked.validated_data)
 
 
-class _InsightView(APIView):
+class _InsightView(Endpoint):
+    parameters = ("since", "until")
     permission_classes = [ServerKey]
-    problems = {"GET": ["400"]}
 
 
 class _FileView(_InsightView):

@@ -238,7 +238,7 @@ def _constant_headers(scheme: str, forwarded: str | None) -> list[Header]:
     """The headers that Django gives each such answer: another one where the request came by TLS."""
     environ = {"REQUEST_METHOD": "POST", "PATH_INFO": PATH, "wsgi.url_scheme": scheme, "wsgi.input": io.BytesIO()}
     request = WSGIRequest(environ if forwarded is None else {**environ, PROTO: forwarded})
-    response = HttpResponse(content_type="application/json", headers={"Allow": "POST, OPTIONS"})
+    response = HttpResponse(content_type="application/json", headers={"Allow": "POST"})
     for name in HEADERS_ONLY:
         if name in settings.MIDDLEWARE:
             response = import_string(name)(_nothing).process_response(request, response)

@@ -61,8 +61,8 @@ PROBLEMS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "429": ("TooManyRequests", "More requests than the key or the address may make.", _RETRY_AFTER),
     "503": ("Unavailable", "Something that is needed does not answer. Repeat it.", _RETRY_AFTER),
 }
-ALWAYS = ("401", "403", "406", "429", "503")
-WITH_BODY = ("400", "413", "415")
+ALWAYS = ("400", "401", "403", "406", "429", "503")
+WITH_BODY = ("413", "415")
 
 _CONTROL = r"\u0000-\u001f"
 _ANY = f"[^{_CONTROL}]*"

@@ -25,6 +25,7 @@ from registry.states import Platform
 
 MAX_IMPORT = 1000
 INSTALLATION_ID = r"[A-Za-z0-9._:\-]{1,128}"
+UNREADABLE = "\ufffd"
 FORBIDDEN = re.compile("[\\x00-\\x1f\\ud800-\\udfff]")
 ANDROID = "^(?!([cdef][A-Za-z0-9_-]{21}|[0-9A-Fa-f]{64})$)[!-~]{1,300}$"
 GUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
@@ -71,6 +72,22 @@ class TextField(serializers.CharField):
         if FORBIDDEN.search(data):
             raise serializers.ValidationError("Control characters and lone surrogates are not allowed.")
         return super().to_internal_value(data)
+
+
+@extend_schema_field({"type": "string", "format": "user-id"})
+class UserIdField(TextField):
+    """Your own id of a user. Two that look alike would be two users: all of it can be seen."""
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if UNREADABLE in text:
+            raise serializers.ValidationError("holds U+FFFD, which stands for what is no UTF-8.")
+        for character in text:
+            if not character.isprintable():
+                raise serializers.ValidationError(
+                    f"holds U+{ord(character):04X}: control, direction and zero-width characters are not allowed."
+                )
+        return text
 
 
 @extend_schema_field({"type": "string", "format": "time-zone"})
@@ -158,7 +175,7 @@ class UserSerializer(ProfileSerializer):
         ],
     }
 
-    id = TextField(max_length=255, required=False)
+    id = UserIdField(max_length=255, required=False)
     token = TextField(max_length=8192, required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

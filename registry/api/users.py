@@ -9,11 +9,11 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from registry.api.answers import ErasureAnswer, UserAnswer, UserExport
 from registry.api.authentication import ServerKey, caller_of
-from registry.api.serializers import ProfileSerializer, TextField
+from registry.api.base import Endpoint
+from registry.api.serializers import ProfileSerializer, UserIdField
 from registry.models import Erasure, MobileUser
 from registry.services.erasure import erase_user, receipt
 from registry.services.errors import InvalidInput
@@ -22,16 +22,20 @@ from registry.services.users import put_user
 
 USER_ID = OpenApiParameter(
     "user_id",
-    {"type": "string", "pattern": r"^[^\u0000-\u001f\s]([^\u0000-\u001f]{0,253}[^\u0000-\u001f\s])?$"},
+    {
+        "type": "string",
+        "format": "user-id",
+        "pattern": r"^[^\u0000-\u001f\s]([^\u0000-\u001f]{0,253}[^\u0000-\u001f\s])?$",
+    },
     OpenApiParameter.PATH,
     description="Your own id of the user, percent-encoded.",
 )
 
 
 def checked_id(user_id: str) -> str:
-    """The id as launches have it. Raises ValidationError."""
+    """The id that the path names, as launches have it. Raises ValidationError."""
     try:
-        return str(TextField(max_length=255).run_validation(user_id))
+        return str(UserIdField(max_length=255).run_validation(user_id))
     except serializers.ValidationError as error:
         raise serializers.ValidationError({"user_id": error.detail}) from None
 
@@ -43,9 +47,8 @@ def user_or_404(request: Request, user_id: str) -> MobileUser:
     return user
 
 
-class UserView(APIView):
+class UserView(Endpoint):
     permission_classes = [ServerKey]
-    problems = {"GET": ["400"], "DELETE": ["400"]}
 
     @extend_schema(
         operation_id="put_user",
@@ -79,7 +82,7 @@ class UserView(APIView):
         return Response(receipt(erasure), status.HTTP_202_ACCEPTED, headers={"Location": location})
 
 
-class ErasureView(APIView):
+class ErasureView(Endpoint):
     permission_classes = [ServerKey]
 
     @extend_schema(

@@ -6,10 +6,10 @@ from rest_framework import status
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from registry.api.answers import DeviceAnswer, EventsResult, LaunchResult, SignOutResult
 from registry.api.authentication import Caller, caller_of
+from registry.api.base import Endpoint
 from registry.api.events import ERROR, UNPROVEN, report_events
 from registry.api.identity import shown_secret, who
 from registry.api.openapi import INSTALLATION_SECRET
@@ -68,7 +68,7 @@ def own_device_or_404(request: Request, installation_id: str, *, deleted: bool =
     return device
 
 
-class DevicesView(APIView):
+class DevicesView(Endpoint):
     problems = {"POST": ["409"]}
 
     @extend_schema(
@@ -97,7 +97,7 @@ class DevicesView(APIView):
         return Response(body, status=status.HTTP_201_CREATED if created else status.HTTP_200_OK)
 
 
-class DeviceView(APIView):
+class DeviceView(Endpoint):
     @extend_schema(operation_id="device", responses=DeviceAnswer, parameters=[INSTALLATION_SECRET, INSTALLATION])
     def get(self, request: Request, installation_id: str) -> Response:
         """What is known of the device, and what stands between it and a push."""
@@ -110,7 +110,7 @@ class DeviceView(APIView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-class SignOutView(APIView):
+class SignOutView(Endpoint):
     @extend_schema(
         operation_id="sign_out",
         request=SignOutSerializer,
@@ -127,7 +127,7 @@ class SignOutView(APIView):
         return Response({"installation_id": device.installation_id, "result": result.value})
 
 
-class EventsView(APIView):
+class EventsView(Endpoint):
     components = [EventSerializer]
     body_required = True
 

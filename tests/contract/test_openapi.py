@@ -45,7 +45,7 @@ def test_the_server_does_what_the_document_says(kind: str, make_app: Callable[..
         command += [f"{url}/api/openapi.yaml", "--url", url, "--max-examples", EXAMPLES, "--seed", "1"]
         if key:
             command += ["--header", f"Authorization: Bearer {key}"]
-        env = os.environ | {"SCHEMATHESIS_HOOKS": "tests.contract.formats", "PYTHONPATH": str(ROOT)}
+        env = os.environ | {"SCHEMATHESIS_HOOKS": "tests.contract.hooks", "PYTHONPATH": str(ROOT)}
         run = subprocess.run(command, capture_output=True, text=True, check=False, env=env, cwd=tmp_path)
     print(run.stdout, run.stderr, log.read_text()[-5000:])  # noqa: T201 shown where it fails
     assert run.returncode == 0

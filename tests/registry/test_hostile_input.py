@@ -1,10 +1,13 @@
 """What no phone of ours sends: each gets a clear answer, none a 500."""
 
 import json
+from urllib.parse import quote
 
 import pytest
 
+from registry.models import MobileUser
 from tests.conftest import Api
+from tokenhub.paths import readable_paths
 
 DEEP = 100_000
 
@@ -93,6 +96,71 @@ def test_where_nothing_is_the_answer_is_a_problem_too(
     answer = getattr(server.client, method)(path)
     assert (answer.status_code, answer["content-type"]) == (status, "application/problem+json")
     assert answer.json()["type"] == f"urn:tokenhub:problem:{kind}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("post", "/api/v1/devices", "POST"),
+        ("options", "/api/v1/devices", "POST"),
+        ("put", "/api/v1/devices/a", "GET, DELETE, HEAD"),
+        ("patch", "/api/v1/users/a", "GET, PUT, DELETE, HEAD"),
+        ("options", f"/api/v1.0/orgs/{GUID}/pushdatareceiver/events", "POST"),
+    ],
+)
+def test_what_is_announced_as_allowed_is_answered(server: Api, method: str, path: str, allowed: str) -> None:
+    assert getattr(server.client, method)(path)["Allow"] == allowed
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("post", "devices"), ("post", "events"), ("get", "devices/a"), ("put", "users/a"), ("get", "insight/days.csv")],
+)
+@pytest.mark.parametrize("query", ["dryrun=1", "format=xml", "%ff="])
+def test_a_query_parameter_that_nobody_knows_is_named(server: Api, method: str, path: str, query: str) -> None:
+    answer = getattr(server.client, method)(f"/api/v1/{path}?{query}")
+    assert (answer.status_code, answer["content-type"]) == (400, "application/problem+json")
+    (error,) = answer.json()["errors"]
+    assert error["field"] == {"%ff=": "\ufffd"}.get(query, query.partition("=")[0])
+    assert "is not a query parameter of this request" in error["detail"]
+
+
+def test_very_many_query_parameters_are_a_problem_too(server: Api) -> None:
+    answer = server.client.get(f"/api/v1/devices/a?{'&'.join(MANY)}")
+    assert (answer.status_code, answer["content-type"]) == (400, "application/problem+json")
+    few = server.client.get(f"/api/v1/devices/a?{'&'.join(list(MANY)[:500])}")
+    assert (few.status_code, len(few.json()["errors"])) == (400, 20)
+
+
+@pytest.mark.parametrize("character", ["\u200b", "\u202e", "\u2066", "\ufeff", "\u00ad", "\u0085", "\x7f"])
+def test_a_user_id_holds_nothing_that_cannot_be_seen(server: Api, character: str) -> None:
+    user_id = f"an{character}na"
+    row = {"installation_id": "a", "platform": "android", "token": "t", "user": {"id": user_id}}
+    launch = server.launch(user={"id": user_id})
+    (imported,) = server.post("devices/import", {"devices": [row]}).json()["results"]
+    put = server.client.put(f"/api/v1/users/{quote(user_id)}", {}, format="json")
+    for told, field in [(launch.json(), "user.id"), (imported, "user.id"), (put.json(), "user_id")]:
+        (error,) = told["errors"]
+        assert error["field"] == field
+        assert f"holds U+{ord(character):04X}" in error["detail"]
+    assert not MobileUser.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["%FF", "a%C3", "%ED%A0%80"])
+def test_a_user_id_that_is_no_utf_8_is_nobody_s(server: Api, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    django = server.client.handler
+    monkeypatch.setattr(
+        server.client, "handler", lambda environ: readable_paths(lambda same, _: django(same))(environ, None)
+    )
+    assert server.client.put(f"/api/v1/users/{quote(path)}", {}, format="json").json()["id"] == path
+    for method in ("put", "get", "delete"):
+        answer = getattr(server.client, method)(f"/api/v1/users/{path}")
+        assert answer.status_code == 400
+        assert answer.json()["errors"][0] == {
+            "field": "user_id",
+            "detail": "holds U+FFFD, which stands for what is no UTF-8.",
+        }
+    assert MobileUser.objects.count() == 1
 
 
 def test_other_bodies_and_answers_than_json_are_refused_with_a_problem(server: Api) -> None:

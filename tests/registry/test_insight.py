@@ -102,6 +102,11 @@ def test_other_days_and_other_apps_are_not_told(server: Api, today: date, make_a
 def test_a_wrong_day_is_refused_and_phones_may_not_ask(app: MobileApp, server: Api) -> None:
     assert server.get("insight/days?since=yesterday").status_code == 400
     assert server.get("insight/days?until=0001-01-01").json() == []
+    for name in ("days", "days.csv", "messages", "messages.csv"):
+        answer = server.get(f"insight/{name}?since=2026-02-02&until=2026-02-01")
+        assert (answer.status_code, answer.json()["errors"]) == (400, [{"field": "since", "detail": "is after until."}])
+        twice = server.get(f"insight/{name}?since=2026-02-02&since=2026-02-01")
+        assert (twice.status_code, twice.json()["errors"]) == (400, [{"field": "since", "detail": "is there twice."}])
     assert Api(create_key(app=app, kind=KeyKind.MOBILE)).get("insight/days").status_code == 403
 
 
