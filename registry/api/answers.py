@@ -65,7 +65,7 @@ class EventsResult(serializers.Serializer[None]):
 
 
 class _ImportedRow(serializers.Serializer[None]):
-    result = serializers.ChoiceField(["created", "updated", "unchanged", "stale", "error"])
+    result = serializers.ChoiceField(["created", "updated", "unchanged", "stale", "retired", "error"])
     errors = FieldError(many=True, required=False)  # type: ignore[assignment]
 
 

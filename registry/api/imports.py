@@ -19,15 +19,15 @@ from registry.models import MobileApp
 from registry.services.imports import import_launches
 from registry.services.ingest import Launch, LaunchUser
 
-ERROR = "error"
+ERROR, RETIRED = "error", "retired"
 
 
 @dataclass(frozen=True)
 class CheckedRows:
-    """The launches that rows say, and the errors of the other rows, by the number of the row."""
+    """The launches that rows say, and the answers to the other rows, by the number of the row."""
 
     launches: dict[int, Launch]
-    errors: dict[int, list[dict[str, str]]]
+    answers: dict[int, dict[str, Any]]
 
 
 def check_rows(app: MobileApp, rows: Sequence[Any]) -> CheckedRows:
@@ -36,9 +36,15 @@ def check_rows(app: MobileApp, rows: Sequence[Any]) -> CheckedRows:
     checked = CheckedRows({}, {})
     for number, row in enumerate(rows):
         try:
-            checked.launches[number] = _launch(serializer.run_validation(row))
+            data = serializer.run_validation(row)
         except serializers.ValidationError as error:
-            checked.errors[number] = field_errors(error.detail)
+            checked.answers[number] = {"result": ERROR, "errors": field_errors(error.detail)}
+        else:
+            # It would come to life again, and take its token back from the device that has it now.
+            if "retired_at" in data:
+                checked.answers[number] = {"result": RETIRED}
+            else:
+                checked.launches[number] = _launch(data)
     return checked
 
 
@@ -49,9 +55,7 @@ def import_rows(app: MobileApp, rows: Sequence[Any]) -> list[dict[str, Any]]:
 
 def import_checked(app: MobileApp, checked: CheckedRows) -> list[dict[str, Any]]:
     """Import the rows; return for each `{"result": …}`, and `errors` as a problem has them where it is `error`."""
-    answers: dict[int, dict[str, Any]] = {
-        number: {"result": ERROR, "errors": errors} for number, errors in checked.errors.items()
-    }
+    answers = dict(checked.answers)
     for number, result in zip(checked.launches, import_launches(app, list(checked.launches.values())), strict=True):
         answers[number] = {"result": result.value}
     return [answers[number] for number in range(len(answers))]

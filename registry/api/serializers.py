@@ -305,6 +305,7 @@ class ImportedDeviceSerializer(LaunchSerializer):
 
     user = ImportedUserSerializer(required=False, allow_null=True)
     last_seen = MomentField(required=False)
+    retired_at = MomentField(required=False)
 
 
 @extend_schema_serializer(component_name="Import")

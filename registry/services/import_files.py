@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from registry.services.cells import unguarded
 from registry.services.errors import InvalidInput
 
 LONGEST_LINE = 64 * 1024  # bytes
@@ -16,7 +17,7 @@ SAMPLE = 1024 * 1024
 
 TEXT = (
     *("installation_id", "platform", "token", "app_version", "os_version", "model", "locale", "time_zone", "last_seen"),
-    *("user.id", "user.email", "user.phone"),
+    *("retired_at", "user.id", "user.email", "user.phone"),
 )
 TRUTH = ("user.push_consent", "user.tracking_consent")
 COLUMNS = (*TEXT, *TRUTH, "sequence")
@@ -167,7 +168,7 @@ def _object(columns: list[str], cells: list[str]) -> tuple[Any, str]:
     for name, cell in zip(columns, cells, strict=True):
         if not cell.strip():
             continue
-        value: Any = cell if name == "token" else cell.strip()
+        value: Any = unguarded(cell if name == "token" else cell.strip())
         if name in TRUTH and value.lower() in (*_TRUE, *_FALSE):
             value = value.lower() in _TRUE
         elif name == "sequence" and value.isdecimal() and len(value) < 20:

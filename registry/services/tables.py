@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from operator import attrgetter
@@ -12,6 +11,7 @@ from typing import Any
 from django.db.models import Model
 
 from registry.models import BulkError, BulkJob, Device, MobileUser, Registration, secret_columns
+from registry.services.cells import guarded
 from registry.services.lists import Choice
 
 EXPORTS = "registry.export_device"
@@ -37,7 +37,7 @@ _DEVICE: dict[str, Column] = {
     "user.phone": _of_user("phone"),
     "user.push_consent": _of_user("push_consent"),
     "user.tracking_consent": _of_user("tracking_consent"),
-    "sequence": lambda row: row.sequence,
+    **_own("sequence", "retired_at"),
 }
 _USER: dict[str, Column] = {
     "app": lambda row: row.app.slug,
@@ -99,9 +99,7 @@ def _text(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = value.isoformat() if isinstance(value, datetime) else str(value)
-    # What phones post must not be a formula in whoever's spreadsheet. A phone number is none.
-    return f"'{text}" if re.match(r"[=@\t\r]|[+-](?!\d+$)", text) else text
+    return value.isoformat() if isinstance(value, datetime) else guarded(str(value))
 
 
 def _line(cells: Iterable[str]) -> str:

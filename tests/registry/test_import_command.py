@@ -39,7 +39,7 @@ def errors(path: Path) -> list[dict[str, Any]]:
 def test_a_file_is_imported_and_again_unchanged(app: MobileApp, tmp_path: Path) -> None:
     path = csv(tmp_path, *[good(number) for number in range(5)])
     assert run("import_devices", str(path), "--app", "shop") == (
-        "5 rows: 5 created, 0 updated, 0 unchanged, 0 stale, 0 error."
+        "5 rows: 5 created, 0 updated, 0 unchanged, 0 stale, 0 retired, 0 error."
     )
     again = json.loads(run("import_devices", str(path), "--app", "shop", "--json"))
     assert (again["rows"], again["unchanged"]) == (5, 5)
@@ -57,6 +57,16 @@ def test_lines_of_json_are_taken_as_the_api_takes_them(app: MobileApp, tmp_path:
         run("import_devices", str(path), "--app", "shop")
     assert [entry["line"] for entry in errors(path)] == [3, 4, 5]
     assert Device.objects.get().token == "ab"
+
+
+@pytest.mark.django_db
+def test_a_retired_device_stays_out_and_is_counted(app: MobileApp, tmp_path: Path) -> None:
+    heading = "installation_id,platform,token,retired_at"
+    path = csv(tmp_path, "new,android,t1,", "old,android,t1,2026-01-01T10:00:00+00:00", "x,ios,ab,ago", heading=heading)
+    with pytest.raises(CommandError, match="Some rows have errors"):
+        run("import_devices", str(path), "--app", "shop")
+    assert [device.installation_id for device in Device.objects.all()] == ["new"]
+    assert [(entry["line"], entry["errors"][0]["field"]) for entry in errors(path)] == [(4, "retired_at")]
 
 
 @pytest.mark.django_db

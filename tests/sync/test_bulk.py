@@ -26,6 +26,7 @@ from registry.models import (
     Device,
     HistoryEntry,
     MobileApp,
+    MobileUser,
     Registration,
 )
 from registry.services import bulk_jobs as service
@@ -294,6 +295,40 @@ def test_an_exported_file_can_be_imported_again(
     assert "…f-anna" in ended
     assert "token-of-anna" not in ended
     assert LogEntry.objects.filter(action=LogEntry.Action.ACCESS, actor__username="olga").count() == 1
+
+
+@pytest.mark.django_db
+def test_what_is_exported_wiped_and_imported_is_as_it_was(app: MobileApp, server: Api) -> None:
+    texts = ["+4930123456", "=1+1", "'=1+1", "''@x", "'quoted'", "-beta", "+1.2", "-7", "a'=b", "O'Neill, \"x\"\u00e9"]
+    for number, text in enumerate(texts):
+        device = {"installation_id": f"-{number}", "token": f"-t{number}", "model": text, "app_version": text}
+        user = {"id": text, "email": f"u{number}@example.com", "phone": f"+493012345{number}"}
+        assert server.launch(**device, user=user).status_code == 201
+    # A reinstallation has the token of the one that is retired for it, and has it afterwards.
+    server.launch(installation_id="second", token="moved", user={"id": "anna"})
+    server.launch(installation_id="first", token="moved", user={"id": "bert"})
+    server.launch(installation_id="second", token="moved", user={"id": "anna"})
+    assert Device.objects.get(retired_at__isnull=False).installation_id == "first"
+
+    def known() -> list[dict[str, object]]:
+        names = ("installation_id", "platform", "token", "model", "app_version", "last_seen", "user__external_id")
+        return list(
+            Device.objects.filter(retired_at__isnull=True)
+            .order_by("installation_id")
+            .values(*names, "user__email", "user__phone")
+        )
+
+    before = known()
+    chief = signed_in(staff("dora", "administrator"))
+    form = {"action": "export", "select_across": "1", "index": "0", "_selected_action": "0"}
+    exported = b"".join(chief.post(DEVICES, form))
+    for left in (Device.objects, DataverseMapping.objects, MobileUser.objects):
+        left.all().delete()
+    for changed in (len(before), 0):
+        chief.post("/admin/import/", {"app": app.pk, "file": SimpleUploadedFile("devices.csv", exported)})
+        job = work(BulkJob.objects.latest("pk"))
+        assert (job.changed, job.failed) == (changed, 0), list(BulkError.objects.values_list("detail", flat=True))
+        assert known() == before
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,14 +14,14 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
-from registry.api.imports import ERROR, CheckedRows, check_rows, import_checked
+from registry.api.imports import ERROR, RETIRED, CheckedRows, check_rows, import_checked
 from registry.api.serializers import MAX_IMPORT
 from registry.management.base import JsonCommand, app_by_slug
 from registry.management.long_work import progress, stoppable
 from registry.models import MobileApp
 from registry.services.import_files import Row, fingerprint, read_rows
 
-RESULTS = ("created", "updated", "unchanged", "stale", ERROR)
+RESULTS = ("created", "updated", "unchanged", "stale", RETIRED, ERROR)
 
 
 class Command(JsonCommand):
