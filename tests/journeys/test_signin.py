@@ -4,21 +4,24 @@ import json
 import ssl
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
+from uuid import uuid4
 
 import environ
 import httpx2
 import pytest
+from auditlog.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
 from pytest_django import Settings
 
+from registry.models import MobileApp
 from registry.services.access import scope_of
 from tests.conftest import Api
 from tests.people import staff
 from tests.sandbox_process import World
 from tokenhub.signin.settings import read
 
-GRANTS = "admins=administrator,shop-team=operator:shop"
+GRANTS = "admins=administrator,shop-team=operator:shop,watchers=viewer"
 
 
 @pytest.fixture
@@ -71,12 +74,27 @@ def test_roles_and_apps_follow_the_groups_at_the_next_sign_in(entra: World) -> N
     for groups, roles, every in (
         ("admins", {"administrator"}, True),
         ("shop-team", {"operator"}, False),
-        ("admins shop-team", {"administrator", "operator"}, True),
+        ("admins shop-team", {"administrator"}, True),
+        ("watchers shop-team", {"operator"}, False),
+        ("watchers", {"viewer"}, True),
     ):
         sign_in(entra, "vera@contoso.example", groups)
         vera = User.objects.get()
         assert {group.name for group in vera.groups.all()} == roles
         assert scope_of(vera).every is every
+
+
+def test_who_sees_every_app_and_operates_one_operates_no_other_and_is_told(entra: World) -> None:
+    other = MobileApp.objects.get()
+    other.pk, other.slug, other.mobile_app_id = None, "bank", uuid4()
+    other.save()
+    browser, _ = sign_in(entra, "vera@contoso.example", "watchers shop-team")
+    vera = User.objects.get()
+    assert not scope_of(vera).sees(other.pk)
+    assert browser.get(f"/admin/apps/of/{other.slug}/").status_code == 404
+    assert "also make you viewer of every app" in browser.get("/admin/").content.decode()
+    told = [entry.additional_data for entry in LogEntry.objects.filter(object_id=vera.pk)]
+    assert {"what": "role from Entra ID: operator; left out: viewer of every app"} in told
 
 
 def test_who_is_in_none_of_the_groups_does_not_come_in_and_leaves_no_account(entra: World) -> None:

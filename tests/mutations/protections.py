@@ -1,6 +1,6 @@
 """The whole table."""
 
-from tests.mutations import api, claims, dataverse, erasing, ingest, lane, outcomes, pausing, replacing
+from tests.mutations import api, claims, dataverse, erasing, ingest, lane, outcomes, pausing, replacing, signin
 from tests.mutations.mutation import Mutation
 
 PROTECTIONS: list[Mutation] = [
@@ -13,4 +13,5 @@ PROTECTIONS: list[Mutation] = [
     *lane.TABLE,
     *replacing.TABLE,
     *api.TABLE,
+    *signin.TABLE,
 ]

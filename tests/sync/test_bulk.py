@@ -299,7 +299,7 @@ def test_an_exported_file_can_be_imported_again(
 
 @pytest.mark.django_db
 def test_what_is_exported_wiped_and_imported_is_as_it_was(app: MobileApp, server: Api) -> None:
-    texts = ["+4930123456", "=1+1", "'=1+1", "''@x", "'quoted'", "-beta", "+1.2", "-7", "a'=b", "O'Neill, \"x\"\u00e9"]
+    texts = ["+4930123456", "=1+1", "'=1+1", "''@x", "'quoted'", "-beta", "+1.2", "-7", "a'=b", 'O\'Neill, "x"\u00e9']
     for number, text in enumerate(texts):
         device = {"installation_id": f"-{number}", "token": f"-t{number}", "model": text, "app_version": text}
         user = {"id": text, "email": f"u{number}@example.com", "phone": f"+493012345{number}"}

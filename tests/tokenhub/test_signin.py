@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from itertools import combinations
 
 import pytest
 from allauth.mfa.adapter import get_adapter
@@ -23,8 +24,8 @@ from django.test import Client
 from pytest_django import Settings
 
 from tests.people import signed_in, staff
-from tokenhub.signin.entra import EVERY_APP, Access, Grant, Unusable, access_of, parse_grants
-from tokenhub.signin.settings import ROLES, read
+from tokenhub.signin.entra import EVERY_APP, ROLES, Grant, Unusable, access_of, parse_grants
+from tokenhub.signin.settings import read
 
 PASSWORD = "correct-horse-9"
 LOGIN = "/admin/login/"
@@ -200,21 +201,47 @@ def test_nobody_signs_up_and_nothing_of_allauth_s_is_there_that_we_do_not_use(cl
     assert not User.objects.exists()
 
 
-GRANTS = parse_grants(["g-admins=administrator", "g-shop=operator:shop", "g-bank=viewer:bank"], ROLES)
+GRANTS = parse_grants(
+    [
+        *("g-admins=administrator", "g-all=viewer", "g-shop=operator:shop", "g-shop-2=viewer:shop"),
+        *("g-bank=viewer:bank", "g-cafe=operator:cafe", "g-cafe-chief=administrator:cafe"),
+    ]
+)
 
 
 @pytest.mark.parametrize(
     ("claims", "expected"),
     [
-        ({"groups": ["g-admins"]}, Access(frozenset({"administrator"}), None)),
-        ({"groups": ["G-SHOP", "other"]}, Access(frozenset({"operator"}), frozenset({"shop"}))),
-        ({"groups": ["g-shop", "g-bank"]}, Access(frozenset({"operator", "viewer"}), frozenset({"shop", "bank"}))),
-        ({"groups": ["g-shop", "g-admins"]}, Access(frozenset({"operator", "administrator"}), None)),
-        ({"roles": ["g-admins"]}, Access(frozenset({"administrator"}), None)),
+        ({"groups": ["g-admins"]}, ("administrator", None, [])),
+        ({"groups": ["G-SHOP", "other"]}, ("operator", {"shop"}, [])),
+        ({"groups": ["g-shop", "g-cafe"]}, ("operator", {"shop", "cafe"}, [])),
+        ({"groups": ["g-shop", "g-shop-2"]}, ("operator", {"shop"}, [])),
+        ({"groups": ["g-shop", "g-admins"]}, ("administrator", None, [])),
+        ({"roles": ["g-admins"]}, ("administrator", None, [])),
+        ({"groups": ["g-shop", "g-bank"]}, ("operator", {"shop"}, ["viewer of bank"])),
+        ({"groups": ["g-all", "g-shop"]}, ("operator", {"shop"}, ["viewer of every app"])),
+        ({"groups": ["g-all"], "roles": ["g-shop"]}, ("operator", {"shop"}, ["viewer of every app"])),
+        ({"groups": ["g-shop", "g-cafe-chief"]}, ("administrator", {"cafe"}, ["operator of shop"])),
     ],
 )
-def test_groups_and_app_roles_give_roles_and_apps(claims: dict[str, object], expected: Access) -> None:
-    assert access_of(claims, GRANTS) == expected
+def test_groups_and_app_roles_give_a_role_and_apps(
+    claims: dict[str, object], expected: tuple[str, set[str] | None, list[str]]
+) -> None:
+    access = access_of(claims, GRANTS)
+    assert (access.role, access.apps, [str(grant) for grant in access.left_out]) == expected
+
+
+def test_no_mixture_of_groups_gives_more_than_each_of_them() -> None:
+    apps = {grant.app for grant in GRANTS} | {"another"}
+
+    def level(grants: list[Grant], app: str) -> int:
+        return max((ROLES.index(grant.role) for grant in grants if grant.app in (app, EVERY_APP)), default=-1)
+
+    for size in range(1, len(GRANTS) + 1):
+        for given in map(list, combinations(GRANTS, size)):
+            access = access_of({"groups": [grant.group for grant in given]}, GRANTS)
+            for app in apps if access.apps is None else access.apps:
+                assert ROLES.index(access.role) <= level(given, app), (given, access, app)
 
 
 @pytest.mark.parametrize(
@@ -233,13 +260,10 @@ def test_who_is_in_no_group_of_ours_does_not_come_in(claims: dict[str, object], 
 
 
 def test_a_grant_names_a_role_that_there_is() -> None:
-    assert parse_grants(["a=viewer"], ["viewer"]) == [Grant("a", "viewer", EVERY_APP)]
-    for wrong in ("a", "a=root", "=viewer", "a=viewer:"):
-        if wrong == "a=viewer:":
-            assert parse_grants([wrong], ["viewer"]) == [Grant("a", "viewer", EVERY_APP)]
-            continue
+    assert parse_grants(["a=viewer"]) == [Grant("a", "viewer", EVERY_APP)]
+    for wrong in ("a", "a=root", "=viewer", "a=viewer:", "a=viewer: "):
         with pytest.raises(ValueError, match="is not GROUP=ROLE"):
-            parse_grants([wrong], ["viewer"])
+            parse_grants([wrong])
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -95,13 +96,13 @@ class SocialAdapter(DefaultSocialAccountAdapter):
             raise ImmediateHttpResponse(refuse(request, str(error))) from None
         sociallogin.user.is_staff = True
         if sociallogin.is_existing:
-            _apply(sociallogin.user, access)
+            _apply(request, sociallogin.user, access)
 
     def save_user(self, request: HttpRequest, sociallogin: Any, form: Any = None) -> User:
         # An account of that name with a password is somebody else's until an administrator says otherwise: allauth
         # makes a name of its own then.
         user: User = super().save_user(request, sociallogin, form)
-        _apply(user, access_of(_claims(sociallogin), settings.TOKENHUB_ENTRA_ROLES))
+        _apply(request, user, access_of(_claims(sociallogin), settings.TOKENHUB_ENTRA_ROLES))
         return user
 
 
@@ -110,17 +111,24 @@ def _claims(sociallogin: Any) -> dict[str, Any]:
     return claims
 
 
-def _apply(user: User, access: Access) -> None:
+def _apply(request: HttpRequest, user: User, access: Access) -> None:
     """Roles and apps are Entra ID's to give: what was changed here by hand lasts until the next sign-in."""
+    left_out = " and ".join(sorted({str(grant) for grant in access.left_out}))
     with transaction.atomic():
         before = set(user.groups.values_list("name", flat=True))
-        user.groups.set(Group.objects.filter(name__in=access.roles))
+        user.groups.set(Group.objects.filter(name=access.role))
         give(user.pk, None if access.apps is None else set(access.apps))
         if not user.is_staff:
             user.is_staff = True
         user.save(update_fields=["is_staff"])
-        if before != access.roles:
-            record(user, f"roles from Entra ID: {', '.join(sorted(access.roles))}", user)
+        if before != {access.role} or left_out:
+            record(user, f"role from Entra ID: {access.role}{left_out and f'; left out: {left_out}'}", user)
+    if left_out:
+        messages.warning(
+            request,
+            f"Your groups also make you {left_out}. An account has one role for all apps that it sees, so this one has "
+            "the highest, for the apps that it is given for. An administrator of Entra ID can change the groups.",
+        )
 
 
 class MfaAdapter(DefaultMFAAdapter):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 EVERY_APP = "*"
+ROLES = ("viewer", "operator", "administrator")  # each may do what the ones before it may; registry.services.roles
 
 
 class Unusable(Exception):
@@ -22,32 +23,36 @@ class Grant:
     role: str
     app: str = EVERY_APP
 
+    def __str__(self) -> str:
+        return f"{self.role} of {'every app' if self.app == EVERY_APP else self.app}"
+
 
 @dataclass(frozen=True)
 class Access:
-    """What one person may do. `apps` None: every app."""
+    """What one person may do. `apps` None: every app. `left_out`: what groups of theirs give beyond that."""
 
-    roles: frozenset[str]
+    role: str
     apps: frozenset[str] | None
+    left_out: tuple[Grant, ...] = ()
 
 
-def parse_grants(texts: Iterable[str], roles: Iterable[str]) -> list[Grant]:
+def parse_grants(texts: Iterable[str]) -> list[Grant]:
     """Read settings like `GROUP=viewer` and `GROUP=operator:shop`. Raises ValueError, saying which is wrong."""
     grants = []
     for text in texts:
         group, _, rest = text.partition("=")
-        role, _, app = rest.partition(":")
-        if not group.strip() or role.strip() not in roles:
-            raise ValueError(f"{text!r} is not GROUP=ROLE or GROUP=ROLE:APP, with a role among {', '.join(roles)}")
+        role, one, app = rest.partition(":")
+        if not group.strip() or role.strip() not in ROLES or (one and not app.strip()):
+            raise ValueError(f"{text!r} is not GROUP=ROLE or GROUP=ROLE:APP, with a role among {', '.join(ROLES)}")
         grants.append(Grant(group.strip().lower(), role.strip(), app.strip() or EVERY_APP))
     return grants
 
 
 def access_of(claims: Mapping[str, Any], grants: Iterable[Grant]) -> Access:
-    """What the person of an id token may do: the sum of what their groups and app roles give. Raises Unusable.
+    """What the person of an id token may do, by their groups and app roles. Raises Unusable.
 
-    A role holds for all apps that any of the groups gives: give different roles for different apps to different
-    accounts.
+    An account has one role for all apps that it sees. So it is the highest one that is given, for the apps that it is
+    given for: never more than the groups give, and what lower roles give for other apps is left out.
     """
     held = {str(value).lower() for claim in ("groups", "roles") for value in _listed(claims.get(claim))}
     given = [grant for grant in grants if grant.group in held]
@@ -58,8 +63,11 @@ def access_of(claims: Mapping[str, Any], grants: Iterable[Grant]) -> Access:
         )
     if not given:
         raise Unusable("None of your groups may use tokenhub. Its administrator decides which do.")
-    apps = {grant.app for grant in given}
-    return Access(frozenset(grant.role for grant in given), None if EVERY_APP in apps else frozenset(apps))
+    role = max((grant.role for grant in given), key=ROLES.index)
+    apps = frozenset(grant.app for grant in given if grant.role == role)
+    if EVERY_APP in apps:
+        return Access(role, None)
+    return Access(role, apps, tuple(grant for grant in given if grant.app not in apps))
 
 
 def _listed(value: object) -> list[object]:

@@ -10,8 +10,6 @@ from django.urls import reverse_lazy
 
 from tokenhub.signin.entra import Grant, parse_grants
 
-ROLES = ("viewer", "operator", "administrator")  # registry.services.roles: its models cannot be imported yet
-
 
 def read(env: Any, *, https: bool, embedded: bool) -> dict[str, Any]:
     """Every setting by its name. Raises ImproperlyConfigured where one is wrong."""
@@ -48,7 +46,7 @@ def form_targets(settings: Mapping[str, Any]) -> list[str]:
 
 def _grants(texts: list[str]) -> list[Grant]:
     try:
-        return parse_grants(texts, ROLES)
+        return parse_grants(texts)
     except ValueError as error:
         raise ImproperlyConfigured(f"TOKENHUB_ENTRA_ROLES: {error}.") from None
 
