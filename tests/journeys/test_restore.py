@@ -3,14 +3,17 @@
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.core.management import CommandError
+from cryptography.fernet import Fernet
+from django.core.management import CommandError, call_command
 from django.db import connection
+from pytest_django import Settings
 
-from registry.models import Device, Registration
+from registry.models import Device, Reconciliation, Registration
 from registry.services import reconcile
 from registry.services.reconcile import Standing, begin, mark_batch, standing
 from sandbox.demo.compare import handovers
@@ -18,6 +21,7 @@ from sync import connect
 from sync.steps.push import pair
 from tests.registry.test_commands import run
 from tests.sandbox_process import World
+from tests.web import ROOT
 from tokenhub.embedded.postgres import program
 
 USERS = ("anna", "bert", "cleo", "dora", "emil")
@@ -38,6 +42,17 @@ class Backup:
         connection.close()
         self._run("psql", "--quiet", "--command=DROP SCHEMA public CASCADE; CREATE SCHEMA public", self._url)
         self._run("pg_restore", "--no-owner", "--exit-on-error", f"--dbname={self._url}", str(self._path))
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """A copy in a database beside the real one."""
+        copy = f"{self._url}_drill"
+        self._run("psql", "--quiet", f"--command=CREATE DATABASE {copy.rpartition('/')[2]}", self._url)
+        try:
+            self._run("pg_restore", "--no-owner", "--exit-on-error", f"--dbname={copy}", str(self._path))
+            yield
+        finally:
+            self._run("psql", "--quiet", f"--command=DROP DATABASE {copy.rpartition('/')[2]}", self._url)
 
     def _run(self, tool: str, *words: str) -> None:
         subprocess.run([program(tool), *words], check=True, capture_output=True, text=True)
@@ -170,3 +185,38 @@ def test_the_command_says_how_far_it_is(world: World, contacts: dict[str, str]) 
     )
     with pytest.raises(CommandError, match="There is no app 'shops'"):
         run("reconcile", "--app", "shops")
+
+
+def test_a_drill_looks_at_a_copy_and_touches_nothing_else(
+    world: World, backup: Backup, contacts: dict[str, str]
+) -> None:
+    launch(world, "annas-phone", "t-anna", "anna")
+    world.work_until(lambda: len(believed()) == 1)
+    backup.dump()
+    calls = len(world.microsoft.calls())
+    url = f"{os.environ['DATABASE_URL'].rsplit('/', 1)[0]}/{connection.settings_dict['NAME']}"
+    given = os.environ | {"DATABASE_URL": url, "TOKENHUB_ALLOWED_HOSTS": "x"}
+    with backup.beside():
+        argv = [ROOT / "deploy/run", "drill"]
+        done = subprocess.run(argv, env=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "shop: 1 active devices" in done.stdout
+    assert "Key 1 opens 2 values." in done.stdout
+    assert "shop: 0 of 0 cleaned up once more, 0 of 0 sent again, 1 wait for their phones" in done.stdout
+    assert "The copy is good." in done.stdout
+    assert not Reconciliation.objects.exists()
+    assert len(world.microsoft.calls()) == calls
+
+
+def test_a_drill_refuses_the_real_database_and_a_copy_that_is_of_no_use(
+    world: World, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    with pytest.raises(CommandError, match="is not a copy"):
+        call_command("drill")
+    monkeypatch.setitem(connection.settings_dict, "NAME", "tokenhub_drill")
+    settings.TOKENHUB_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    with pytest.raises(CommandError, match="2 of 2 values are opened by none"):
+        call_command("drill")
+    world.app.delete()
+    with pytest.raises(CommandError, match="was anything restored into it"):
+        call_command("drill")
