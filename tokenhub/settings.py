@@ -135,6 +135,11 @@ ADMIN_CSP = {
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
+# What this process serves: the public API, the administrators' pages, or both.
+TOKENHUB_ROLE: str = env.str("TOKENHUB_ROLE", "all")
+if TOKENHUB_ROLE not in ("api", "admin", "all"):
+    raise ImproperlyConfigured(f"TOKENHUB_ROLE is {TOKENHUB_ROLE!r}; it is api, admin or all.")
+SERVES_API, SERVES_ADMIN = TOKENHUB_ROLE != "admin", TOKENHUB_ROLE != "api"
 INSTALLED_APPS = [
     "tokenhub",
     "sync",
@@ -152,17 +157,12 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "auditlog",
     "allauth",
-    "allauth.account",
+    "allauth.account" if SERVES_ADMIN else "tokenhub.signin.apps.AccountTables",
     "allauth.mfa",
     "allauth.socialaccount",
     "allauth.socialaccount.providers.openid_connect",
     "axes",
 ]
-# What this process serves: the public API, the administrators' pages, or both.
-TOKENHUB_ROLE: str = env.str("TOKENHUB_ROLE", "all")
-if TOKENHUB_ROLE not in ("api", "admin", "all"):
-    raise ImproperlyConfigured(f"TOKENHUB_ROLE is {TOKENHUB_ROLE!r}; it is api, admin or all.")
-SERVES_API, SERVES_ADMIN = TOKENHUB_ROLE != "admin", TOKENHUB_ROLE != "api"
 # Sessions, forms and static files are the pages' alone: no phone's post goes through what it does not need.
 _FOR_PAGES = {
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
@@ -174,6 +174,7 @@ _FOR_PAGES = {
     "django.contrib.messages.middleware.MessageMiddleware",
     "tokenhub.audit.AuditTrail",
     "tokenhub.signin.middleware.SignedIn",
+    "allauth.account.middleware.AccountMiddleware",
     "axes.middleware.AxesMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 }

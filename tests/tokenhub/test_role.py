@@ -1,5 +1,8 @@
 """The two faces as servers of their own: what one does not serve is not there, and what it serves works."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx2
@@ -8,7 +11,7 @@ import pytest
 from registry.models import MobileApp
 from registry.services.keys import create_key
 from tests.tokenhub.test_settings import EXTERNAL, SECRETS, check
-from tests.web import web_server
+from tests.web import ROOT, web_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -43,6 +46,20 @@ def test_the_admin_alone_has_its_pages_and_takes_no_launch(app: MobileApp, tmp_p
         refused = httpx2.get(f"{url}/api/v1/devices/phone-1", headers=bearer, trust_env=False, timeout=30)
         assert refused.status_code == 404
         assert refused.json()["title"] == "Not Found"
+
+
+def test_a_phones_post_goes_through_nothing_that_is_for_pages() -> None:
+    env = {"PATH": os.environ["PATH"], **EXTERNAL, **SECRETS, "TOKENHUB_ROLE": "api", "TOKENHUB_ALLOWED_HOSTS": "x"}
+    ask = "import django; django.setup(); from django.conf import settings; print(*settings.MIDDLEWARE, sep='\\n')"
+    env["DJANGO_SETTINGS_MODULE"] = "tokenhub.settings"
+    done = subprocess.run([sys.executable, "-c", ask], env=env, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [
+        "tokenhub.observe.Observe",
+        "tokenhub.inside.Inside",
+        "django.middleware.security.SecurityMiddleware",
+        "django.middleware.common.CommonMiddleware",
+        "registry.api.limits.RateLimitHeaders",
+    ]
 
 
 @pytest.mark.parametrize("role", ["api", "admin", "all"])
