@@ -73,8 +73,8 @@ lint: install ## formatting, lint rules, types, import directions
 audit: install ## known weaknesses of what requirements.lock names; says so where nobody can be asked
 	@$(PY) -m tests.audit
 
-sbom: install ## write sbom.json (CycloneDX) of requirements.lock
-	@$(VENV)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o sbom.json requirements.lock
+sbom: install ## write sbom.json (CycloneDX) of requirements.lock, with licences
+	@$(PY) -m tests.sbom
 
 openapi: install ## write the API's OpenAPI document anew
 	@$(PY) manage.py spectacular --skip-checks --validate --fail-on-warn --file registry/api/openapi.yaml

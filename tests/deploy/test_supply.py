@@ -7,6 +7,7 @@ import tomllib
 import pytest
 
 from tests.audit import judge
+from tests.sbom import choice, licences
 from tests.web import ROOT
 
 COPYLEFT = ("GPL", "GNU", "AGPL", "SSPL", "BUSL")
@@ -54,6 +55,15 @@ def test_no_licence_of_the_server_binds_whoever_runs_it() -> None:
         told = " ".join([about.get("License-Expression") or "", *about.get_all("Classifier", [])])
         assert name in KNOWN or not any(word in told for word in COPYLEFT), (name, told)
     assert looked_at > 50
+
+
+def test_every_locked_package_has_its_licence_in_the_bill_of_materials_by_its_name_of_spdx() -> None:
+    locked = re.findall(r"^([a-z0-9-]+)(?:\[[\w,-]+\])?==", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    told = {name: choice(licences()[name]) for name in locked}
+    assert told["msal"] == {"license": {"id": "MIT"}}
+    assert told["structlog"] == {"expression": "MIT OR Apache-2.0"}
+    unnamed = {name for name, licence in told.items() if "name" in licence.get("license", {})}
+    assert unnamed == {"httpx2-jsfetch"}  # never installed
 
 
 WEAK = {"name": "django", "version": "6.1.3", "vulns": [{"id": "PYSEC-2027-1", "fix_versions": ["6.1.4"]}]}
