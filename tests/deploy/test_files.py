@@ -93,6 +93,19 @@ def test_what_selects_pods_finds_some() -> None:
             selector = spec["selector"].get("matchLabels", spec["selector"])
             assert any(selector.items() <= label.items() for label in labels), manifest
     services = {m["metadata"]["name"] for m in found if m["kind"] == "Service"}
+    # The monitor's objects are the operator's, of which no schema is at hand.
+    monitor = yaml.safe_load((DEPLOY / "kubernetes" / "extra" / "servicemonitor.yaml").read_text())
+    chosen = [
+        m
+        for m in found
+        if m["kind"] == "Service" and m["metadata"].get("labels") == monitor["spec"]["selector"]["matchLabels"]
+    ]
+    assert [m["metadata"]["name"] for m in chosen] == ["web"]
+    assert {one["port"] for one in monitor["spec"]["endpoints"]} <= {
+        port["name"] for port in chosen[0]["spec"]["ports"]
+    }
+    [build] = yaml.safe_load((DEPLOY / "kubernetes" / "kustomization.yaml").read_text())["labels"]
+    assert build["pairs"][monitor["spec"]["jobLabel"]] == "tokenhub"
     for ingress in (m for m in found if m["kind"] == "Ingress"):
         paths = [path for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]
         assert {path["backend"]["service"]["name"] for path in paths} <= services
