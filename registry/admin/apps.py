@@ -55,6 +55,9 @@ class MobileAppAdmin(ConsoleAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # sync.pages.connect_app asks for the ApiToken and tries it
 
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # its devices stay registered at CI-J until they are cleaned up: the app's page says how it ends
+
     def has_connect_permission(self, request: HttpRequest) -> bool:
         return scope_of(request.user).every and request.user.has_perm("registry.add_mobileapp")
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
@@ -45,3 +46,12 @@ def test_the_order_of_tables_is_chosen_place_by_place(chief: Client, app: Mobile
 )
 def test_what_would_find_nobody_is_refused(chief: Client, app: MobileApp, field: str, changed: dict[str, str]) -> None:
     assert list(save(chief, app, **changed)) == [field]
+
+
+def test_an_app_is_not_deleted_and_nobody_collects_all_that_belongs_to_it(app: MobileApp) -> None:
+    superuser = signed_in(User.objects.create_superuser("root"))
+    assert superuser.post(reverse("admin:registry_mobileapp_delete", args=[app.pk]), {"post": "yes"}).status_code == 403
+    everything = {"action": "delete_selected", "_selected_action": [app.pk], "post": "yes"}
+    superuser.post(reverse("admin:registry_mobileapp_changelist"), everything)
+    assert MobileApp.objects.exists()
+    assert "When the app ends" in superuser.get(reverse("app", args=[app.slug])).content.decode()
