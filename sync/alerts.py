@@ -10,7 +10,7 @@ from django.db.models import Count, Min, Q
 
 from registry.models import Erasure, MobileApp, Pause, Registration, TokenIssuer, secret_columns
 from registry.services import clock
-from registry.services.pausing import all_open_pauses
+from registry.services.pausing import all_open_pauses, next_probe
 from registry.states import ErasureState, FailureReason, PauseReason, RegistrationState
 from sync.status import oldest_due, subject_of
 
@@ -79,12 +79,13 @@ def _paused(pauses: list[Pause]) -> Iterator[Alert]:
     for pause in pauses:
         detail = f" [{pause.detail}]" if pause.detail else ""
         platform = f" ({pause.platform})" if pause.platform else ""
+        probe = next_probe(pause)
         gone = _GONE.format(pause.app.slug) if pause.app and pause.app.replaced_by_id else ""
         yield Alert(
             Kind.PAUSED,
             f"{subject_of(pause)}{platform}",
             pause.created_at,
-            f"{pause.get_reason_display()}{detail}; next probe {pause.until.isoformat(timespec='seconds')}.",
+            f"{pause.get_reason_display()}{detail}{f'; next probe {probe:%Y-%m-%d %H:%M:%S} UTC' if probe else ''}.",
             _MEND.get(PauseReason(pause.reason), "") + gone,
         )
 

@@ -8,7 +8,7 @@ from django.db.models import Count, F, Q, QuerySet
 from registry.models import DataverseMapping, Device, InteractionEvent, MobileApp, Pause, Registration
 from registry.services import clock
 from registry.services.connections import left_under
-from registry.services.pausing import all_open_pauses
+from registry.services.pausing import all_open_pauses, next_probe
 from registry.states import EventState, MappingState, RegistrationState, Step
 
 SOME = 1000
@@ -113,12 +113,13 @@ def subject_of(pause: Pause) -> str:
     return f"app {pause.app}" if pause.app else f"Dataverse environment {pause.environment}"
 
 
-def _pause(pause: Pause) -> dict[str, str]:
+def _pause(pause: Pause) -> dict[str, str | None]:
+    probe = next_probe(pause)
     return {
         "subject": subject_of(pause),
         "platform": pause.platform,
         "reason": pause.get_reason_display(),
         "detail": pause.detail,
         "since": pause.created_at.isoformat(timespec="seconds"),
-        "next_probe": pause.until.isoformat(timespec="seconds"),
+        "next_probe": probe.isoformat(timespec="seconds") if probe else None,
     }

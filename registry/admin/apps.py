@@ -18,6 +18,7 @@ from registry.services.access import Scope, scope_of
 from registry.services.apps import check_region, identity_warnings
 from registry.services.connections import left_under
 from registry.services.errors import InvalidInput
+from registry.services.pausing import next_probe
 from registry.states import DataverseTable, MatchKey
 
 
@@ -104,8 +105,16 @@ class ReplacedConnectionAdmin(ReadOnlyAdmin):
 
 @admin.register(models.Pause)
 class PauseAdmin(ReadOnlyAdmin):
-    list_display = ("app", "platform", "environment", "reason", "detail", "until")
+    list_display = ("app", "platform", "environment", "reason", "detail", "created_at", "ends")
+    exclude = ("until",)
+    readonly_fields = ("ends",)
     list_select_related = ("app", "environment")
+
+    @admin.display(description="next probe")
+    def ends(self, pause: models.Pause) -> str:
+        """A probe that succeeds ends it; one that a person made none ends."""
+        at = next_probe(pause)
+        return f"{at:%Y-%m-%d %H:%M:%S}" if at else "none: until a person resumes it"
 
     def limit(self, rows: QuerySet[Any], scope: Scope) -> QuerySet[Any]:
         seen = Q(app__in=scope.app_ids) | Q(environment__in=scope.environments())

@@ -8,7 +8,8 @@ from django.contrib import admin
 from django.contrib.admin.options import ActionLocation
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from unfold import decorators
 from unfold.widgets import UnfoldAdminPasswordWidget
@@ -28,6 +29,7 @@ __all__ = [
     "ModelAdmin",
     "ReadOnlyAdmin",
     "StackedInline",
+    "confirm",
     "page_action",
     "put_on",
     "secret_field",
@@ -108,6 +110,20 @@ class AppFilter(admin.RelatedFieldListFilter):
     def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[Any]:
         apps = scope_of(request.user).limit(MobileApp.objects.filter(replaced_by=None), "pk")
         return [*apps.order_by("slug").values_list("pk", "slug")]
+
+
+def confirm(page: ConsoleAdmin, request: HttpRequest, title: str, context: dict[str, Any]) -> HttpResponse:
+    """Ask before a list's action is done: a button posts the same again with `confirmed`. The context says to `what`,
+    and the `meaning`."""
+    again = ("action", "select_across", "index", "_selected_action")
+    shown = {
+        **admin.site.each_context(request),
+        **context,
+        "title": title,
+        "opts": page.opts,
+        "again": [(name, value) for name in again for value in request.POST.getlist(name)],
+    }
+    return TemplateResponse(request, "registry/console/confirm.html", shown)
 
 
 def page_action[F: Callable[..., Any]](*, description: str, permissions: Sequence[str], icon: str) -> Callable[[F], F]:

@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSelectWidget
 
+from registry.admin.base import confirm
 from registry.admin.lists import AppChoice, KeysetAdmin, ListingAdmin, ShowChoice, key
 from registry.models import BulkError, BulkJob, MobileApp
 from registry.services import bulk_jobs, lists, tables
@@ -79,20 +80,9 @@ def _asked(kind: BulkKind) -> Callable[[Any, HttpRequest, QuerySet[Any]], HttpRe
         if request.POST.get("confirmed"):
             job = bulk_jobs.start(kind, page.model, choice, what, request.user)
             return redirect(_page_of(job))
-        context = {
-            **admin.site.each_context(request),
-            "title": bulk_jobs.KINDS[kind].title,
-            "opts": page.opts,
-            "kind": kind,
-            "meaning": bulk_jobs.KINDS[kind].meaning,
-            "what": what,
-            "again": [
-                (name, value)
-                for name in ("action", "select_across", "index", "_selected_action")
-                for value in request.POST.getlist(name)
-            ],
-        }
-        return TemplateResponse(request, "registry/console/confirm.html", context)
+        spec = bulk_jobs.KINDS[kind]
+        meaning = f"{spec.meaning} Workers do it; the next page shows how far they are, and stops it."
+        return confirm(page, request, spec.title, {"what": what, "meaning": meaning})
 
     return act
 
@@ -101,7 +91,8 @@ def _export(page: BulkAdmin, request: HttpRequest, rows: QuerySet[Any]) -> Strea
     choice, what = page.chosen(request)
     whole = request.user.has_perm("registry.see_whole_token")
     account: Any = request.user
-    record_look(account, f"exported {what}{' with whole tokens' if whole else ''}"[:300], account)
+    shown = " with whole tokens" if whole and tables.has_tokens(page.model) else ""
+    record_look(account, f"exported {what}{shown}"[:300], account)
     lines = tables.export(page.model, choice, whole_tokens=whole)
     answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     answer["Content-Disposition"] = f'attachment; filename="{page.opts.model_name}s.csv"'

@@ -4,11 +4,11 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from registry import models
-from registry.admin.base import AppFilter, ConsoleAdmin, ReadOnlyAdmin
+from registry.admin.base import AppFilter, ConsoleAdmin, ReadOnlyAdmin, confirm
 from registry.crypto import sha256
 from registry.services.audit import record
 from registry.services.keys import create_key, revoke_key
@@ -46,9 +46,18 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/registry/apikey/made.html", context)
 
     @admin.action(description="Revoke the selected keys", permissions=["revoke"])
-    def revoke(self, request: HttpRequest, chosen: QuerySet[models.ApiKey]) -> None:
+    def revoke(self, request: HttpRequest, chosen: QuerySet[models.ApiKey]) -> HttpResponse | None:
+        if not request.POST.get("confirmed"):
+            living = [key for key in chosen if key.revoked_at is None]
+            context = {
+                "what": ", ".join(f"{key.hint}… ({key.get_kind_display()}, {key.app})" for key in living) or "none",
+                "meaning": "Whoever posts with them is refused within seconds, and they cannot be brought back.",
+                "danger": True,
+            }
+            return confirm(self, request, "Revoke keys", context)
         revoked = [key for key in chosen if revoke_key(key)]
         for key in revoked:
             self.log_change(request, key, "Revoked.")
             record(key, "revoked", request.user)
         messages.success(request, f"{len(revoked)} of {len(chosen)} keys were revoked now.")
+        return None

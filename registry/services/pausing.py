@@ -1,10 +1,17 @@
 """What rests now: the pauses that hold, without the failures that are only being counted."""
 
+from datetime import datetime
+
 from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from registry.models import Pause, secret_columns
 from registry.states import PauseReason
+
+
+def next_probe(pause: Pause) -> datetime | None:
+    """When one request tries whether the rest is over; None where only a person ends it."""
+    return None if pause.reason == PauseReason.BY_HAND else pause.until
 
 
 def all_open_pauses() -> QuerySet[Pause]:

@@ -64,6 +64,11 @@ TABLES: Mapping[type[Model], tuple[dict[str, Column], tuple[str, ...]]] = {
 }
 
 
+def has_tokens(model: type[Model]) -> bool:
+    """Whether the file tells push tokens."""
+    return "token" in TABLES[model][0]
+
+
 def export(model: type[Model], choice: Choice, *, whole_tokens: bool) -> Iterator[str]:
     """The lines of a CSV file: a heading, then the rows, oldest first. Tokens by their end, unless whole."""
     columns, related = TABLES[model]

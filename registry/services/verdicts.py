@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from registry.models import DataverseMapping, Device, MobileApp, MobileUser, Pause, Registration
 from registry.services.desired import Target, target
+from registry.services.pausing import next_probe
 from registry.states import FailureReason, Identity, MappingState, PauseReason, RegistrationState, RetiredReason
 
 CIJ = "Customer Insights - Journeys"
@@ -316,7 +317,7 @@ def _paused(code: str, what: str, pause: Pause) -> Verdict:
         what,
         TO_MEND.get(PauseReason(pause.reason), ""),
         since=pause.created_at,
-        until=None if pause.reason == PauseReason.BY_HAND else pause.until,
+        until=next_probe(pause),
     )
 
 

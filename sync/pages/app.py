@@ -187,7 +187,10 @@ def _make_key(request: HttpRequest, app: MobileApp) -> Shown:
 
 
 def _revoke_key(request: HttpRequest, app: MobileApp) -> Shown:
+    """Asks first: phones with that key are refused, and the key does not come back."""
     key = ApiKey.objects.filter(app=app, pk=_number(request, "key")).first()
+    if key is not None and key.revoked_at is None and not request.POST.get("confirmed"):
+        return {"revoking": key}
     if key is not None and revoke_key(key):
         record(key, "revoked", request.user)
         messages.success(request, f"The key {key} is revoked: it is refused everywhere within seconds.")

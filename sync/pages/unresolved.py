@@ -17,6 +17,7 @@ from django.template.response import TemplateResponse
 from django.views.decorators.http import require_http_methods
 
 from registry.models import DataverseEnvironment, DataverseMapping, MobileApp, MobileUser, secret_columns
+from registry.services import audit
 from registry.services.access import visible_apps
 from registry.services.decisions import ask_again, pin
 from registry.services.dynamics import parse_record, record_url
@@ -138,12 +139,17 @@ def _decide(request: HttpRequest, apps: Mapping[int, MobileApp]) -> HttpResponse
     pinned = 0
     for pk in sorted(typed.keys() & users.keys()):
         try:
-            _pin(users[pk], typed[pk], by)
+            table = _pin(users[pk], typed[pk], by)
+            mapping = DataverseMapping(user_id=pk, state=MappingState.MAPPED)
+            audit.record(mapping, f"pinned by hand, to a {table}", request.user)
             pinned += 1
         except (InvalidInput, RemoteError) as error:
             what = error.message if isinstance(error, InvalidInput) else f"Dataverse did not tell: {error}."
             messages.error(request, f"{users[pk]}: {what}")
-    again = ask_again(sorted((asked & users.keys()) - typed.keys()), by)
+    asking = sorted((asked & users.keys()) - typed.keys())
+    again = ask_again(asking, by)
+    for mapping in DataverseMapping.objects.filter(pk__in=asking):
+        audit.record(mapping, "Dataverse is asked again, by hand", request.user)
     if pinned:
         messages.success(request, f"Mapped: {pinned}. The devices are registered in a moment.")
     if again:
@@ -153,8 +159,8 @@ def _decide(request: HttpRequest, apps: Mapping[int, MobileApp]) -> HttpResponse
     return redirect(request.get_full_path())
 
 
-def _pin(user: MobileUser, text: str, by: str) -> None:
-    """Pin the record that was chosen (`table:id`) or typed in. Raises InvalidInput and RemoteError.
+def _pin(user: MobileUser, text: str, by: str) -> str:
+    """Pin the record that was chosen (`table:id`) or typed in; return its table. Raises InvalidInput and RemoteError.
 
     It is read once more: nobody is mapped to a record that is gone, or to one of another table than was thought.
     """
@@ -170,3 +176,4 @@ def _pin(user: MobileUser, text: str, by: str) -> None:
         why = " ".join(sorted({f"The {record.ref.table} {record.gone}." for record in found}))
         raise InvalidInput("record", why)
     pin(user, there.ref.table, there.ref.id, by)
+    return there.ref.table

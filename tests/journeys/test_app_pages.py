@@ -145,7 +145,9 @@ def test_a_key_is_shown_once_and_can_be_revoked(world: World, chief: Client) -> 
     shown = page.partition('<pre class="th-secret" tabindex="0">')[2].partition("</pre>")[0]
     assert find_key(shown) is not None
     assert shown not in chief.get(PAGE).content.decode()
-    assert "is revoked" in post(chief, do="revoke-key", key=str(key.pk))
+    assert "cannot be brought back" in post(chief, do="revoke-key", key=str(key.pk))
+    assert find_key(shown) is not None, "it is asked first"
+    assert "is revoked" in post(chief, do="revoke-key", key=str(key.pk), confirmed="1")
     assert "of the pilot" not in chief.get(PAGE).content.decode()
     assert find_key(shown) is None
     assert "revoked already" in post(chief, do="revoke-key", key=str(key.pk))

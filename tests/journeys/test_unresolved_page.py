@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from auditlog.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
@@ -54,6 +55,9 @@ def test_the_candidates_stand_side_by_side_and_the_chosen_one_is_registered(worl
     assert "Nobody is ambiguous." in told
     world.work_until(lambda: world.held() == {(ids[1], "token-of-anna")})
     assert DataverseMapping.objects.get().decided_by == "carla"
+    entry = LogEntry.objects.get(actor__username="carla", content_type__model="dataversemapping")
+    assert entry.additional_data == {"what": "pinned by hand, to a contact"}
+    assert "anna" not in entry.object_repr, "the audit log outlives an erasure"
 
 
 def test_several_are_decided_at_once_and_one_that_cannot_be_does_not_stop_the_others(

@@ -17,7 +17,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from registry.crypto import sha256
 from registry.models import ApiKey, MobileApp
 from registry.services import keys
-from registry.services.keys import create_key
+from registry.services.keys import create_key, find_key
 from tests.conftest import Api
 from tests.people import signed_in, staff
 from tests.registry.test_commands import run
@@ -146,7 +146,7 @@ def test_an_administrator_revokes_a_key_and_is_named(app: MobileApp, server: Api
     key = ApiKey.objects.get()
     client = admin("view_apikey", "change_apikey")
     form = {"action": "revoke", "_selected_action": [key.pk]}
-    answer = client.post("/admin/registry/apikey/", form, follow=True)
+    answer = client.post("/admin/registry/apikey/", form | {"confirmed": "1"}, follow=True)
     assert "1 of 1 keys were revoked now." in answer.content.decode()
     assert server.launch().status_code == 401
     assert LogEntry.objects.get().get_change_message() == "Revoked."
@@ -157,3 +157,16 @@ def test_who_may_only_look_makes_and_revokes_nothing(app: MobileApp, server: Api
     assert client.get("/admin/registry/apikey/add/").status_code == 403
     client.post("/admin/registry/apikey/", {"action": "revoke", "_selected_action": [ApiKey.objects.get().pk]})
     assert server.launch().status_code == 201
+
+
+def test_keys_are_revoked_in_the_list_after_a_question(app: MobileApp) -> None:
+    made = [create_key(app=app, kind="server", name=name) for name in ("old", "present")]
+    old = ApiKey.objects.get(name="old")
+    chief = signed_in(staff("dora", "administrator"))
+    form = {"action": "revoke", "_selected_action": [old.pk]}
+    asked = chief.post("/admin/registry/apikey/", form).content.decode()
+    assert f"{old.hint}…" in asked
+    assert "cannot be brought back" in asked
+    assert find_key(made[0])
+    chief.post("/admin/registry/apikey/", form | {"confirmed": "1"})
+    assert [find_key(key) is None for key in made] == [True, False]

@@ -295,6 +295,11 @@ def test_an_exported_file_can_be_imported_again(
     assert "…f-anna" in ended
     assert "token-of-anna" not in ended
     assert LogEntry.objects.filter(action=LogEntry.Action.ACCESS, actor__username="olga").count() == 1
+    # Of users there are no tokens: the audit log does not say that any were shown.
+    b"".join(chief.post("/admin/registry/mobileuser/", form))
+    looks = LogEntry.objects.filter(action=LogEntry.Action.ACCESS, actor__username="dora").order_by("pk")
+    told = [look.additional_data["what"] for look in looks]
+    assert told == ["exported all devices: shop with whole tokens", "exported all mobile users"]
 
 
 @pytest.mark.django_db

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.test import Client
 from django.utils import timezone
 
 from registry.models import MobileApp, Registration
@@ -33,6 +35,17 @@ def test_it_shows_what_waits_and_what_is_paused(app: MobileApp, server: Api) -> 
     assert status["registrations"]["registered"] == 0
     assert status["oldest_due"]["map"] >= 0
     assert status["oldest_due"]["push"] is None
+
+
+def test_what_a_person_paused_no_probe_ends_wherever_it_is_shown(app: MobileApp, client: Client) -> None:
+    pauses.pause_by_hand(app, "olga", "a wrong campaign")
+    client.force_login(User.objects.create_superuser("root"))
+    pages = [client.get(path).content.decode() for path in ("/admin/", "/admin/registry/pause/")]
+    for told in (run("sync_status"), *pages):
+        assert "by olga: a wrong campaign" in told
+        assert "next probe 2" not in told
+    assert "none: until a person resumes it" in pages[1]
+    assert json.loads(run("sync_status", "--json"))["apps"][0]["pauses"][0]["next_probe"] is None
 
 
 @pytest.mark.parametrize("urgent", [True, False])

@@ -64,8 +64,9 @@ def _words(status: dict[str, Any]) -> str:
         lines.append(f"  {'shared ids':<14}{status['shared_installations']} installation ids are posted by two phones")
     for pause in status["pauses"]:
         platform = f" ({pause['platform']})" if pause["platform"] else ""
+        probe = f", next probe {pause['next_probe']}" if pause["next_probe"] else ""
         lines.append(
             f"  PAUSED        {pause['subject']}{platform}: {pause['reason']} [{pause['detail']}] "
-            f"since {pause['since']}, next probe {pause['next_probe']}"
+            f"since {pause['since']}{probe}"
         )
     return "\n".join(lines)
