@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from billiard import pool
-from celery import Celery, signals
+from celery import Celery, bootsteps, signals
 from structlog.contextvars import bind_contextvars, clear_contextvars
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tokenhub.settings")
@@ -27,6 +27,21 @@ logger = logging.getLogger(__name__)
 @signals.setup_logging.connect
 def keep_logs(**kwargs: Any) -> None:
     """Django's settings say how logs look; Celery changes nothing about it."""
+
+
+class MainLoop(bootsteps.StartStopStep):
+    """The worker's main loop tells that it goes round: `deploy/run alive` asks for that."""
+
+    requires = ("celery.worker.components:Timer",)
+
+    def start(self, worker: Any) -> None:
+        from registry.services import vitals
+
+        vitals.goes_round()
+        worker.timer.call_repeatedly(vitals.PERIOD, vitals.goes_round)
+
+
+app.steps["worker"].add(MainLoop)
 
 
 @signals.celeryd_after_setup.connect
@@ -51,6 +66,7 @@ def beat_starts(**kwargs: Any) -> None:
     from registry.services import vitals
 
     vitals.start("beat")
+    vitals.goes_round()
     logger.info("beat is up")  # of its own it would not say a word for as long as all is well
     signals.after_task_publish.connect(_sweep_was_sent, sender=SWEEP)
 
@@ -58,6 +74,7 @@ def beat_starts(**kwargs: Any) -> None:
 def _sweep_was_sent(**kwargs: Any) -> None:
     from registry.services import vitals
 
+    vitals.goes_round()
     vitals.beats(vitals.BEAT)
 
 

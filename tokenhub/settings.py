@@ -410,6 +410,8 @@ TOKENHUB_CENSUS_PERIOD = timedelta(minutes=env.float("TOKENHUB_CENSUS_MINUTES", 
 TOKENHUB_FIGURES_PERIOD = timedelta(minutes=env.float("TOKENHUB_FIGURES_MINUTES", 15.0))
 # Whoever scrapes /metrics proves it by this; without it there is no /metrics.
 TOKENHUB_METRICS_TOKEN: str = env.str("TOKENHUB_METRICS_TOKEN", "")
+# Where workers and beat leave a mark that a probe asks for the age of.
+TOKENHUB_ALIVE_PATH: str = env.str("TOKENHUB_ALIVE_PATH", "")
 # How long finished rows are kept.
 TOKENHUB_PURGE_REGISTRATIONS = timedelta(days=env.float("TOKENHUB_PURGE_REGISTRATIONS_DAYS", 30.0))
 TOKENHUB_PURGE_EVENTS = timedelta(days=env.float("TOKENHUB_PURGE_EVENTS_DAYS", 90.0))

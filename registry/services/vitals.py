@@ -2,6 +2,8 @@
 
 A process that has called `start` tells its signs of life every few seconds, and sends what it counted along. There are
 two hearts: `beat` beats when beat has sent a sweep, `sweep` when a worker has taken one up. Ages are by Valkey's clock.
+
+For the host's own probe there is a file beside it (`TOKENHUB_ALIVE_PATH`), which needs no Valkey: `deploy/run alive`.
 """
 
 import json
@@ -12,6 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -93,6 +96,12 @@ def beats(heart: str) -> None:
         return
 
 
+def goes_round() -> None:
+    """This process's main loop does. Leaves its mark where a probe looks for it, if one does. Raises OSError."""
+    if settings.TOKENHUB_ALIVE_PATH:
+        Path(settings.TOKENHUB_ALIVE_PATH).touch()
+
+
 def hearts() -> dict[str, float]:
     """Seconds since each heart beat last; one that never did is left out. Raises redis.RedisError."""
     return {heart: age for heart, (age, _) in _told(HEARTS).items()}
@@ -133,6 +142,7 @@ def _tell_until_stopped(stopped: threading.Event) -> None:
             if not quiet:
                 logger.warning("counts wait until Valkey answers: %s", type(error).__name__)
             quiet = True
+            goes_round()  # or it waits for Valkey, which is no reason to end it
         stopped.wait(PERIOD)
 
 

@@ -84,6 +84,28 @@ def test_no_pod_may_more_than_it_must(name: str, pod: Manifest) -> None:
     assert name == "migrate" or [one["args"] for one in spec["initContainers"]] == [["migrate", "--check"]]
 
 
+def test_every_process_is_probed_and_none_of_them_by_way_of_a_store() -> None:
+    probes = {
+        name: {tuple(one["exec"]["command"]) if "exec" in one else one["httpGet"]["path"] for one in probed(pod)}
+        for name, pod in pods()
+        if name != "migrate"
+    }
+    alive = {("deploy/run", "alive")}
+    assert probes == {"web": {"/livez"}, "admin": {"/livez"}, "worker": alive, "urgent": alive, "beat": alive}
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    for name in ("worker", "urgent", "beat"):
+        assert services[name]["healthcheck"]["test"] == ["CMD", "deploy/run", "alive"]
+        assert "TOKENHUB_ALIVE_PATH" in services[name]["environment"]
+    assert all(
+        "TOKENHUB_ALIVE_PATH" in {one["name"] for one in pod["spec"]["containers"][0]["env"]} for _, pod in pods()
+    )
+
+
+def probed(pod: Manifest) -> list[Manifest]:
+    """What ends a container."""
+    return [one[name] for one in pod["spec"]["containers"] for name in ("livenessProbe", "startupProbe")]
+
+
 def test_what_selects_pods_finds_some() -> None:
     labels = [pod["metadata"]["labels"] for _, pod in pods()]
     found = list(manifests())
@@ -118,7 +140,12 @@ def settings_used() -> set[str]:
 
 def test_every_setting_that_is_named_exists() -> None:
     named = set()
-    for path in [*DEPLOY.rglob("*.yaml"), *DEPLOY.rglob("*.service"), *(DEPLOY / "proxy").iterdir()]:
+    for path in [
+        *DEPLOY.rglob("*.yaml"),
+        *DEPLOY.glob("*.env"),
+        *DEPLOY.rglob("*.service"),
+        *(DEPLOY / "proxy").iterdir(),
+    ]:
         named |= set(
             re.findall(r"\b(?:TOKENHUB_[A-Z_]+[A-Z]|DATABASE_URL(?:_FILE)?|REDIS_URL(?:_FILE)?)\b", path.read_text())
         )

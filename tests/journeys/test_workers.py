@@ -65,6 +65,7 @@ def workers(world: World, tmp_path: Path) -> Iterator[list[Worker]]:
             log = tmp_path / f"{name}.log"
             with log.open("wb") as output:
                 argv = guarded([*command, "--hostname", f"{name}@%h"])
+                env["TOKENHUB_ALIVE_PATH"] = str(tmp_path / f"{name}.alive")
                 started.append((spawn(argv, output=output, env=env, cwd=ROOT), log))
         for worker, log in started:
             wait_ready(worker, lambda log=log: " ready." in log.read_text(), name=log.stem)  # type: ignore[misc]
@@ -127,8 +128,10 @@ def until(reached: Callable[[], object], seconds: float) -> None:
 
 
 def test_whatever_they_do_at_once_and_whoever_is_killed_cij_holds_what_is_desired(
-    world: World, workers: list[Worker], settings: Settings
+    world: World, workers: list[Worker], settings: Settings, tmp_path: Path
 ) -> None:
+    mark = tmp_path / "two.alive"  # of a worker that goes on
+    os.utime(mark, (0, 0))
     settings.TOKENHUB_SHARED_RETURNS = 1_000_000  # here tokens go to and fro all the time
     contacts = {user: world.contact(emailaddress1=f"{user}@example.com") for user in USERS}
     # Answers that take a while: whoever is killed has something in the air.
@@ -163,6 +166,7 @@ def test_whatever_they_do_at_once_and_whoever_is_killed_cij_holds_what_is_desire
     assert races(world.microsoft.calls(), effects) == []
     assert workers[0].wait(5) == -signal.SIGKILL
     assert [worker.poll() for worker in workers[1:]] == [None, None]
+    until(lambda: mark.stat().st_mtime > 0, 30)
 
 
 def test_no_event_is_lost_with_a_killed_worker_and_only_what_it_had_not_settled_comes_twice(
