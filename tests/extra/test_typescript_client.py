@@ -1,5 +1,6 @@
 """The TypeScript client, and the snippets of its guide, against the running server."""
 
+import fcntl
 import os
 import re
 import subprocess
@@ -19,9 +20,18 @@ GUIDE = ROOT / "docs" / "mobile" / "react-native.md"
 SECRET = "a-shared-secret-of-more-than-32-bytes"
 
 
+@pytest.fixture(scope="module")
+def npm() -> str:
+    """npm, with what the client's lock file names installed: here too, where `make test-extra` did not do it before."""
+    npm, make = program("npm", "nodejs npm"), program("make", "make")
+    with (CLIENT / "package-lock.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the tests of this file may run in two processes
+        subprocess.run([make, "--silent", "clients/typescript/node_modules/.installed"], cwd=ROOT, check=True)
+    return npm
+
+
 @pytest.mark.django_db(transaction=True)
-def test_the_client_speaks_with_the_server(app: MobileApp, tmp_path: Path) -> None:
-    npm = program("npm", "nodejs npm")
+def test_the_client_speaks_with_the_server(npm: str, app: MobileApp, tmp_path: Path) -> None:
     MobileApp.objects.update(identity=Identity.JWT)
     TokenIssuer.objects.create(
         app=app, issuer="https://login.example.com", audience="shop", secret=SECRET, algorithms=["HS256"]
@@ -45,9 +55,9 @@ def test_the_client_speaks_with_the_server(app: MobileApp, tmp_path: Path) -> No
     assert Device.objects.filter(user__external_id="bert").count() == 1
 
 
+@pytest.mark.usefixtures("npm")
 def test_the_guide_s_code_is_code(tmp_path: Path) -> None:
     tsc = CLIENT / "node_modules" / ".bin" / "tsc"
-    assert tsc.exists(), "npm ci --prefix clients/typescript"
     blocks = re.findall(r"```ts\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     assert blocks
     (tmp_path / "guide.ts").write_text("\n".join(blocks))

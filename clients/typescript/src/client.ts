@@ -111,12 +111,8 @@ export class TokenHub {
    */
   launch(launch: Launch): Promise<Result> {
     return this.#inTurn(async () => {
-      const state = await this.#state();
-      if (launch.user === undefined) {
-        await this.#tellSignOut(state);
-      } else {
-        state.signOut = false; // whoever is signed in now is said here
-      }
+      // Else whoever is signed in now is said with the launch.
+      if (launch.user === undefined) await this.#tellSignOut(await this.#state());
       const result = await this.#post(launch);
       await this.#sendEvents();
       return result;
@@ -188,6 +184,10 @@ export class TokenHub {
     try {
       const told = (await post(this.#transport, "devices", body, await this.#secret())) as Record<string, unknown>;
       if (typeof told.installation_secret === "string") await this.#secrets().setItem(SECRET, told.installation_secret);
+      if (launch.user !== undefined && state.signOut) {
+        state.signOut = false; // taken: whoever signed out before is not signed in any more
+        await this.#keep(state);
+      }
       return told.result as Result;
     } catch (error) {
       if (!again || !(error instanceof ProblemError) || !NOT_OURS.has(error.type)) throw error;

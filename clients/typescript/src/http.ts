@@ -34,7 +34,8 @@ const LATER = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /**
  * Post `body` and return the parsed answer. What may pass is tried again, after the time that the server asks for or a
- * doubling one, with some chance in it: all phones got the same answer.
+ * doubling one, with some chance in it: all phones got the same answer. Who is asked to wait for more than a minute
+ * does not wait: the next launch comes.
  *
  * @throws ProblemError where trying again is no use; UnreachableError after the last attempt.
  */
@@ -47,7 +48,10 @@ export async function post(transport: Transport, path: string, body: unknown, se
   if (secret !== null) headers["Installation-Secret"] = secret;
   let reason = "";
   for (let attempt = 0; attempt < transport.attempts; attempt += 1) {
-    if (attempt > 0) await transport.wait(waitFor(attempt, reason));
+    if (attempt > 0) {
+      if (secondsOf(reason) > LONGEST_WAIT / 1_000) break;
+      await transport.wait(waitFor(attempt, reason));
+    }
     const answer = await once(transport, path, { method: "POST", headers, body: JSON.stringify(body) });
     if (answer === null) {
       reason = "";
@@ -74,8 +78,12 @@ async function once(transport: Transport, path: string, init: RequestInit): Prom
   }
 }
 
+function secondsOf(retryAfter: string): number {
+  return /^\d+$/.test(retryAfter) ? Number(retryAfter) : 0;
+}
+
 function waitFor(attempt: number, retryAfter: string): number {
-  const asked = /^\d+$/.test(retryAfter) ? Number(retryAfter) * 1_000 : FIRST_WAIT * 2 ** (attempt - 1);
+  const asked = secondsOf(retryAfter) * 1_000 || FIRST_WAIT * 2 ** (attempt - 1);
   return Math.min(asked, LONGEST_WAIT) * (1 + Math.random() / 2);
 }
 

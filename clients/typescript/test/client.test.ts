@@ -107,6 +107,18 @@ test("a sign-out without a network is told before anything else", async () => {
   assert.equal(phone.state().signOut, false);
 });
 
+test("who signs in after a sign-out that was not told stays signed in", async () => {
+  const phone = new Phone();
+  const hub = phone.hub();
+  await hub.launch({ token: phone.token, user: userToken("anna") });
+  await assert.rejects(phone.hub({ url: NOBODY }).signOut(), UnreachableError);
+  await assert.rejects(hub.launch({ token: phone.token, user: userToken("cleo", -600) }), ProblemError);
+  assert.equal(phone.state().signOut, true); // cleo's token was no good: anna's sign-out has to be told still
+  await hub.launch({ token: phone.token, user: userToken("cleo") });
+  await hub.flush();
+  assert.deepEqual((await known(hub)).user, { id: "cleo" });
+});
+
 test("calls made at once are sent one after the other", async () => {
   const phone = new Phone();
   const hub = phone.hub();
@@ -202,6 +214,17 @@ test("what may pass is tried again, when the server says so", async () => {
   assert.ok(phone.waited[0]! >= 7_000 && phone.waited[0]! < 10_500);
   assert.ok(phone.waited[1]! >= 2_000 && phone.waited[1]! < 3_000);
   assert.ok(phone.waited[2]! >= 4_000 && phone.waited[2]! < 6_000);
+});
+
+test("who is asked to come back in an hour does not come sooner", async () => {
+  const phone = new Phone();
+  let calls = 0;
+  const closed: typeof fetch = async () => {
+    calls += 1;
+    return new Response("", { status: 503, headers: { "Retry-After": "3600" } });
+  };
+  await assert.rejects(phone.hub({ fetch: closed }).launch({ token: phone.token }), UnreachableError);
+  assert.deepEqual([calls, phone.waited], [1, []]);
 });
 
 test("a call without an end is given up", async () => {
