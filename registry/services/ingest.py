@@ -184,7 +184,7 @@ def _touch(device: Device, launch: Launch) -> bool:
 
     Returns False where the device changed meanwhile: one that was retired, for not having been seen, is to live again.
     """
-    unseen = timezone.now() - device.last_seen > settings.TOKENHUB_LAST_SEEN_INTERVAL
+    unseen = _is_unseen(device)
     newer = freshness.advance(device, launch.sequence, launch.user_token_issued_at)
     if not unseen and not newer:
         return True
@@ -197,6 +197,13 @@ def _touch(device: Device, launch: Launch) -> bool:
     if unseen:
         _confirm_again(device)
     return True
+
+
+def _is_unseen(device: Device) -> bool:
+    """Whether last-seen is old, or of before the tables came back from a backup (registry.services.reconcile)."""
+    if timezone.now() - device.last_seen > settings.TOKENHUB_LAST_SEEN_INTERVAL:
+        return True
+    return Reconciliation.objects.filter(app_id=device.app_id, started_at__gte=device.last_seen).exists()
 
 
 def _confirm_again(device: Device) -> None:

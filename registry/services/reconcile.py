@@ -5,7 +5,8 @@ CI-J lists nothing, so it can only be asked by doing. What changed there since t
 - What the tables say is *not* to be held may be held again: it is cleaned up once more. That is always safe.
 - What they say *is* held may have been cleaned up since, because somebody signed out, opted out or handed the phone on.
   The tables do not know of that any more, and sending it again would bring one user's messages to another's phone. So
-  it is sent again when its phone launches, and thereby says who uses it now. A tracked registration proves itself:
+  it is sent again when its phone launches, and thereby says who uses it now: the first launch after `started_at` is
+  news (registry.services.ingest), whenever the phone was last seen. A tracked registration proves itself:
   Success, or DuplicateExists. Only where CI-J itself came back from a backup is everything to be sent at once.
 - What they do not know at all is told by the phones' next launches, too.
 - Records may have been merged or deleted: every mapping is looked at again.
@@ -15,14 +16,12 @@ Rows are only marked here, in batches, each with how far it has come; the worker
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from registry.models import DataverseMapping, Device, MobileApp, Reconciliation, Registration
+from registry.models import DataverseMapping, MobileApp, Reconciliation, Registration
 from registry.ports import announce
 from registry.services.locking import in_transaction
 from registry.states import MappingState, RegistrationState
@@ -104,19 +103,6 @@ def _left(run: Reconciliation) -> int:
     return left
 
 
-def _devices(run: Reconciliation) -> QuerySet[Device]:
-    return Device.objects.filter(app_id=run.app_id, last_seen__gt=_long_ago(run), last_seen__lte=run.started_at)
-
-
-def _long_ago(run: Reconciliation) -> object:
-    return run.started_at - settings.TOKENHUB_LAST_SEEN_INTERVAL - timedelta(seconds=1)
-
-
-def _unsee(run: Reconciliation, ids: list[int]) -> None:
-    """The next launch of each is news: it is written down, and has the registration sent again."""
-    Device.objects.filter(pk__in=ids, last_seen__lte=run.started_at).update(last_seen=_long_ago(run))
-
-
 def _mappings(run: Reconciliation) -> QuerySet[DataverseMapping]:
     return DataverseMapping.objects.filter(user__app_id=run.app_id, state=MappingState.MAPPED)
 
@@ -161,9 +147,8 @@ def _send(run: Reconciliation, ids: list[int]) -> None:
 
 
 _STAGES: list[tuple[Callable[[Reconciliation], QuerySet[Any]], Callable[[Reconciliation, list[int]], None]]] = [
-    (_devices, _unsee),
     (_mappings, _recheck),
     (_over, _clean_up),
     (_seen, _send),
 ]
-_REGISTRATIONS = 3
+_REGISTRATIONS = 2

@@ -19,6 +19,8 @@ SELECT FROM registry_device d LEFT JOIN registry_mobileuser u ON u.id = d.user_i
 WHERE d.app_id = $1::bigint AND d.installation_id = $2::text
     AND d.token = $3::text AND d.platform = $4::text AND d.retired_at IS NULL
     AND d.last_seen >= now() - $5::interval
+    -- Nor is its registration doubted since a restore (registry.services.reconcile).
+    AND NOT EXISTS (SELECT FROM registry_reconciliation r WHERE r.app_id = d.app_id AND r.started_at >= d.last_seen)
     -- Only what was posted counts.
     AND ($6::text IS NULL OR d.app_version = $6) AND ($7::text IS NULL OR d.os_version = $7)
     AND ($8::text IS NULL OR d.model = $8) AND ($9::text IS NULL OR d.locale = $9)

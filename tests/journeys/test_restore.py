@@ -4,7 +4,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -80,6 +80,10 @@ def believed() -> set[tuple[str, str]]:
     return {(str(dataverse_id), token) for dataverse_id, token in rows}
 
 
+def last_seen() -> dict[str, datetime]:
+    return dict(Device.objects.values_list("installation_id", "last_seen"))
+
+
 def reconciled(world: World, *, resume: bool = False) -> Standing:
     """Mark everything, and let the workers work until they are done."""
     begin(world.app, resume=resume)
@@ -138,12 +142,15 @@ def test_what_is_held_as_before_is_proven_when_its_phone_launches(
     world.work_until(lambda: len(world.held()) == 2 and len(believed()) == 2)
     backup.dump()
     backup.restore()
+    seen = last_seen()
     assert reconciled(world).waiting_for_phones == 2
+    assert last_seen() == seen
     sent = len(world.microsoft.calls("register_batch"))
     launch(world, "annas-phone", "t-anna", "anna")
     world.work_until(lambda: len(world.microsoft.calls("register_batch")) > sent and len(believed()) == 2)
     assert len(world.microsoft.calls("register_batch")) == sent + 1
     assert standing(world.app).waiting_for_phones == 1
+    assert {phone for phone, at in last_seen().items() if at != seen[phone]} == {"annas-phone"}
     assert world.microsoft.effects("register")[-1].reason == "DuplicateExists"
     # Once is enough.
     Device.objects.update(last_seen=Device.objects.latest("last_seen").last_seen - timedelta(days=1))

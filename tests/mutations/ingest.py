@@ -38,6 +38,13 @@ TABLE = [
         tests=(f"{_RACES}::test_the_database_itself_refuses_two_living_devices_with_one_token",),
     ),
     Mutation(
+        "After a restore the first launch of each phone is news",
+        "registry/services/ingest.py",
+        old="started_at__gte=device.last_seen).exists()",
+        new="started_at__isnull=True).exists()",
+        tests=("tests/journeys/test_restore.py::test_what_is_held_as_before_is_proven_when_its_phone_launches",),
+    ),
+    Mutation(
         "A device that posts while it is retired lives",
         "registry/services/ingest.py",
         old="filter(pk=device.pk, revision=device.revision, retired_at__isnull=True).update(**written)",

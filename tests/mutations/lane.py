@@ -71,6 +71,13 @@ TABLE = [
         tests=(f"{_LANE}::test_last_seen_is_still_written_now_and_then",),
     ),
     Mutation(
+        "The first launch after a restore is none that changes nothing",
+        _REPEATS,
+        old="r.started_at >= d.last_seen",
+        new="r.started_at IS NULL",
+        tests=(f"{_LANE}::test_the_first_launch_after_a_restore_has_its_registration_proven",),
+    ),
+    Mutation(
         "A request of the lane is counted once",
         "registry/api/throttling.py",
         old="counted = request.META.pop(COUNTED, None)",

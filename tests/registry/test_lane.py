@@ -25,6 +25,7 @@ from registry.models import ApiKey, DataverseMapping, Device, HistoryEntry, Mobi
 from registry.ports import work_waiting
 from registry.services import keys, own_connection
 from registry.services.keys import create_key, revoke_key
+from registry.services.reconcile import begin
 from registry.services.token_issuers import set_token_issuer
 from registry.states import Identity
 from tokenhub.observe import HEADER, seen
@@ -210,6 +211,17 @@ def test_last_seen_is_still_written_now_and_then(web: Web, app: MobileApp) -> No
     Device.objects.update(last_seen=long_ago)
     assert web.post(key, LAUNCH).body["result"] == "unchanged"
     assert Device.objects.get().last_seen > long_ago
+    assert repeat(web, key) == 0
+
+
+def test_the_first_launch_after_a_restore_has_its_registration_proven(web: Web, app: MobileApp) -> None:
+    key = create_key(app=app, kind="server")
+    assert repeat(web, key) == 0
+    seen_before = Device.objects.get().last_seen
+    begin(app)
+    assert Device.objects.get().last_seen == seen_before
+    assert web.post(key, LAUNCH).body["result"] == "unchanged"
+    assert Device.objects.get().last_seen > seen_before
     assert repeat(web, key) == 0
 
 
