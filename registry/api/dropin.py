@@ -9,7 +9,14 @@ stranger names.
 import uuid
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import (
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_field,
+    extend_schema_serializer,
+)
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,7 +24,7 @@ from rest_framework.response import Response
 from registry.api.base import Endpoint
 from registry.api.limits import refuse_strangers
 from registry.api.problems import DropInOffProblem
-from registry.api.serializers import TextField, TrackingIdField, checked
+from registry.api.serializers import ANDROID, IOS, RuledSerializer, TextField, TrackingIdField, checked
 from registry.api.throttling import AddressThrottle
 from registry.models import MobileApp
 from registry.services import dropin
@@ -28,6 +35,7 @@ from registry.states import Platform
 MAX_BATCH = 100
 NOT_THIS_APP = "MobileAppId and ApiToken are not those of an app of this organisation."
 OPENED = (1, "1", "opened")
+NOTHING = {"enum": [None, ""]}
 
 
 class GuidField(serializers.UUIDField):
@@ -39,14 +47,30 @@ class GuidField(serializers.UUIDField):
         return super().to_internal_value(data)
 
 
-class _Proven(serializers.Serializer[Any]):
+class _Proven(RuledSerializer):
     """What proves the app. Fields that Microsoft may add are passed over, as there."""
 
     MobileAppId = GuidField()
     ApiToken = TextField(max_length=4096, trim_whitespace=False)
 
 
+@extend_schema_serializer(component_name="DropInRegistration")
 class RegistrationSerializer(_Proven):
+    """A device of a contact, lead or profile. Other fields are passed over."""
+
+    rules = {
+        "oneOf": [
+            {
+                "required": ["ApnsDeviceToken"],
+                "properties": {"ApnsDeviceToken": {"type": "string", "pattern": IOS}, "FcmDeviceToken": NOTHING},
+            },
+            {
+                "required": ["FcmDeviceToken"],
+                "properties": {"FcmDeviceToken": {"type": "string", "pattern": ANDROID}, "ApnsDeviceToken": NOTHING},
+            },
+        ]
+    }
+
     UserId = GuidField()
     ApnsDeviceToken = TextField(max_length=4096, required=False, allow_null=True, allow_blank=True)
     FcmDeviceToken = TextField(max_length=4096, required=False, allow_null=True, allow_blank=True)
@@ -59,6 +83,9 @@ class RegistrationSerializer(_Proven):
         return {**attrs, "platform": platform.value, "token": checked(device_token, name, apns or fcm, platform)}
 
 
+@extend_schema_field(
+    {"type": "array", "minItems": 1, "maxItems": MAX_BATCH, "items": {"type": "string", "format": "uuid"}}
+)
 class RequestIdsField(serializers.ListField):
     """1 to MAX_BATCH of them, counted before any is looked at."""
 
@@ -70,15 +97,22 @@ class RequestIdsField(serializers.ListField):
         return super().to_internal_value(data)
 
 
+@extend_schema_serializer(component_name="DropInStatusQuestion")
 class StatusSerializer(_Proven):
+    """Registrations to be asked for. Other fields are passed over."""
+
     RegistrationRequestIds = RequestIdsField()
 
 
+@extend_schema_serializer(component_name="DropInCleanup")
 class CleanupSerializer(_Proven):
+    """A device of a contact, lead or profile or, without a token, all of its devices. Other fields are passed over."""
+
     UserId = GuidField()
     DeviceToken = TextField(max_length=4096, required=False, allow_null=True, allow_blank=True)
 
 
+@extend_schema_field({"oneOf": [{"const": 1}, {"type": "string", "pattern": "^(1|[Oo][Pp][Ee][Nn][Ee][Dd])$"}]})
 class EventStatusField(serializers.Field[str, Any, Any, Any]):
     """1, "1" or "Opened": Microsoft's samples send all of them."""
 
@@ -89,13 +123,44 @@ class EventStatusField(serializers.Field[str, Any, Any, Any]):
         return "opened"
 
 
-class EventSerializer(serializers.Serializer[Any]):
+@extend_schema_serializer(component_name="DropInEvent")
+class EventSerializer(RuledSerializer):
+    """A notification that was opened. Other fields are passed over."""
+
     TrackingId = TrackingIdField()
     DeviceToken = TextField(max_length=4096, trim_whitespace=False)
     PushNotificationStatus = EventStatusField()
 
 
-@extend_schema(exclude=True)  # the contract is Microsoft's
+@extend_schema_serializer(component_name="DropInRegistered")
+class RegisteredAnswer(serializers.Serializer[None]):
+    RegistrationRequestId = serializers.UUIDField()
+
+
+@extend_schema_serializer(component_name="DropInOutcome")
+class OutcomeAnswer(serializers.Serializer[None]):
+    Status = serializers.ChoiceField(["Pending", "Success", "Failed"])
+    FailureReason = serializers.CharField(allow_blank=True)
+
+
+TAGS = ["drop-in"]
+ORG_ID = OpenApiParameter("org_id", OpenApiTypes.UUID, OpenApiParameter.PATH)
+TRACKED = OpenApiParameter(
+    "x-ms-track-registration",
+    str,
+    OpenApiParameter.HEADER,
+    description="`true`: the answer holds the RegistrationRequestId of each.",
+)
+UNLESS_TRACKED = "Taken. The answer is empty without `x-ms-track-registration: true`."
+
+
+def one_or_many(component: str, *, one: bool = False) -> dict[str, Any]:
+    """The request of an array of a component's objects, 1 to MAX_BATCH of them, or of `one` of them."""
+    item = {"$ref": f"#/components/schemas/{component}"}
+    array = {"type": "array", "minItems": 1, "maxItems": MAX_BATCH, "items": item}
+    return {"application/json": {"oneOf": [item, array]} if one else array}
+
+
 class DropInView(Endpoint):
     parameters = None  # what Microsoft may add is passed over, as there
     authentication_classes = []
@@ -139,18 +204,42 @@ class _Registrations(DropInView):
 
 
 class RegistrationView(_Registrations):
+    @extend_schema(
+        operation_id="drop_in_register",
+        tags=TAGS,
+        parameters=[ORG_ID, TRACKED],
+        request=RegistrationSerializer,
+        responses={202: OpenApiResponse(RegisteredAnswer, UNLESS_TRACKED)},
+    )
     def post(self, request: Request, org_id: uuid.UUID) -> Response:
         """Register one device."""
         return self.accepted(self.register([_validated(RegistrationSerializer(data=request.data))])[0])
 
 
 class RegistrationBatchView(_Registrations):
+    components = [RegistrationSerializer]
+    body_required = True
+
+    @extend_schema(
+        operation_id="drop_in_register_many",
+        tags=TAGS,
+        parameters=[ORG_ID, TRACKED],
+        request=one_or_many("DropInRegistration"),
+        responses={202: OpenApiResponse(RegisteredAnswer(many=True), UNLESS_TRACKED)},
+    )
     def post(self, request: Request, org_id: uuid.UUID) -> Response:
         """Register up to 100 devices."""
         return self.accepted(self.register(_items(request.data, RegistrationSerializer)))
 
 
 class StatusView(DropInView):
+    @extend_schema(
+        operation_id="drop_in_status",
+        tags=TAGS,
+        parameters=[ORG_ID],
+        request=StatusSerializer,
+        responses={200: OutcomeAnswer(many=True)},
+    )
     def post(self, request: Request, org_id: uuid.UUID) -> Response:
         """What became of registrations."""
         data = _validated(StatusSerializer(data=request.data))
@@ -158,11 +247,7 @@ class StatusView(DropInView):
         return Response([{"Status": outcome.status, "FailureReason": outcome.reason} for outcome in outcomes])
 
 
-class CleanupView(DropInView):
-    def post(self, request: Request, org_id: uuid.UUID) -> Response:
-        """Take away one device of a user, or all of them."""
-        return self.clean_up([_validated(CleanupSerializer(data=request.data))])
-
+class _Cleanups(DropInView):
     def clean_up(self, items: list[dict[str, Any]]) -> Response:
         apps = [self.proven(item) for item in items]
         for app, item in zip(apps, items, strict=True):
@@ -170,7 +255,30 @@ class CleanupView(DropInView):
         return Response(status=status.HTTP_202_ACCEPTED)
 
 
-class CleanupBatchView(CleanupView):
+class CleanupView(_Cleanups):
+    @extend_schema(
+        operation_id="drop_in_clean_up",
+        tags=TAGS,
+        parameters=[ORG_ID],
+        request=CleanupSerializer,
+        responses={202: None},
+    )
+    def post(self, request: Request, org_id: uuid.UUID) -> Response:
+        """Take away one device of a user, or all of them."""
+        return self.clean_up([_validated(CleanupSerializer(data=request.data))])
+
+
+class CleanupBatchView(_Cleanups):
+    components = [CleanupSerializer]
+    body_required = True
+
+    @extend_schema(
+        operation_id="drop_in_clean_up_many",
+        tags=TAGS,
+        parameters=[ORG_ID],
+        request=one_or_many("DropInCleanup", one=True),
+        responses={202: None},
+    )
     def post(self, request: Request, org_id: uuid.UUID) -> Response:
         """The same for up to 100; documented with an array and with one object."""
         data = request.data if isinstance(request.data, list) else [request.data]
@@ -178,6 +286,13 @@ class CleanupBatchView(CleanupView):
 
 
 class EventView(DropInView):
+    @extend_schema(
+        operation_id="drop_in_event",
+        tags=TAGS,
+        parameters=[ORG_ID],
+        request=EventSerializer,
+        responses={202: None},
+    )
     def post(self, request: Request, org_id: uuid.UUID) -> Response:
         """Keep an event of a device whose token is known."""
         data = _validated(EventSerializer(data=request.data))

@@ -88,6 +88,8 @@ class Schema(AutoSchema):
         if getattr(self.view, "body_required", False):  # of a raw schema nobody else can tell
             operation["requestBody"]["required"] = True
         statuses = {*ALWAYS, *self._problems(operation), *getattr(self.view, "problems", {}).get(self.method, ())}
+        if not self.view.authentication_classes:
+            statuses.remove("401")
         for status in sorted(statuses):
             operation["responses"][status] = {"$ref": f"#/components/responses/{PROBLEMS[status][0]}"}
         return operation
@@ -131,16 +133,17 @@ def _plain(node: Any) -> Any:
     return either[0] if len(either) == 2 and either[1] == {"type": "string", "maxLength": 0} else plain
 
 
-class StrictSerializerExtension(OpenApiSerializerExtension):
-    """Unknown fields are refused; `rules` holds what JSON Schema can say of several fields together."""
+class RuledSerializerExtension(OpenApiSerializerExtension):
+    """Unknown fields are refused, or not; `rules` holds what JSON Schema can say of several fields together."""
 
-    target_class = "registry.api.serializers.StrictSerializer"
+    target_class = "registry.api.serializers.RuledSerializer"
     match_subclasses = True
 
     def map_serializer(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
         # The one way to have the rest of it from within an extension, by drf-spectacular's own examples.
         described = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)  # noqa: SLF001
-        return {**described, "additionalProperties": False, **self.target.rules}
+        closed = {"additionalProperties": False} if self.target.strict else {}
+        return {**described, **closed, **self.target.rules}
 
 
 class TextFieldExtension(OpenApiSerializerFieldExtension):

@@ -27,6 +27,7 @@ MAX_IMPORT = 1000
 INSTALLATION_ID = r"[A-Za-z0-9._:\-]{1,128}"
 UNREADABLE = "\ufffd"
 FORBIDDEN = re.compile("[\\x00-\\x1f\\ud800-\\udfff]")
+IOS = "^[0-9A-Fa-f]{1,64}$"
 ANDROID = "^(?!([cdef][A-Za-z0-9_-]{21}|[0-9A-Fa-f]{64})$)[!-~]{1,300}$"
 GUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
@@ -35,13 +36,17 @@ GUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 time_zones = cache(available_timezones)
 
 
-class StrictSerializer(serializers.Serializer[Any]):
-    """Refuses fields that it does not know: a misspelt one would be lost silently.
-
-    `rules` is what JSON Schema can say of it that its fields alone do not.
-    """
+class RuledSerializer(serializers.Serializer[Any]):
+    """`rules` is what JSON Schema can say of it that its fields alone do not."""
 
     rules: dict[str, Any] = {}
+    strict = False
+
+
+class StrictSerializer(RuledSerializer):
+    """Refuses fields that it does not know: a misspelt one would be lost silently."""
+
+    strict = True
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict) and (unknown := data.keys() - self.fields.keys()):
@@ -256,7 +261,7 @@ class LaunchSerializer(StrictSerializer):
 
     rules = {
         "oneOf": [
-            {"properties": {"platform": {"const": "ios"}, "token": {"pattern": "^[0-9A-Fa-f]{1,64}$"}}},
+            {"properties": {"platform": {"const": "ios"}, "token": {"pattern": IOS}}},
             {"properties": {"platform": {"const": "android"}, "token": {"pattern": ANDROID}}},
         ],
     }
