@@ -16,9 +16,9 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
-from registry.crypto import SecretUnreadable
-from registry.models import DataverseEnvironment, MobileApp
+from registry.crypto import opened
 from registry.services import vitals
+from registry.services.rotation import newest
 from tokenhub.version import VERSION
 
 OK = "ok"
@@ -111,19 +111,9 @@ def _migrations() -> str:
 
 
 def _keys() -> str:
-    """One secret that cannot be read is its app's trouble; where none can, the keys are not those of this database."""
-    readable = unreadable = 0
-    for secrets in (
-        MobileApp.objects.order_by("-pk").only("api_token"),
-        DataverseEnvironment.objects.order_by("-pk").only("client_secret"),
-    ):
-        for pk in list(secrets.values_list("pk", flat=True)[:SOME]):
-            try:
-                secrets.filter(pk=pk).first()
-                readable += 1
-            except SecretUnreadable:
-                unreadable += 1
-    if unreadable and not readable:
+    """One that cannot be read is its owner's trouble; where none can, the keys are not those of this database."""
+    tried = [opened(stored) for stored in newest(SOME)]
+    if tried and not any(tried):
         return "TOKENHUB_ENCRYPTION_KEYS open none of the stored secrets"
     return OK
 

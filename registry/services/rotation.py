@@ -74,6 +74,12 @@ def count_values() -> int:
     return sum(place.rows.count() for place in _places())
 
 
+def newest(count: int) -> Iterator[str]:
+    """The newest encrypted values of each place, as they are in the database."""
+    for place in _places():
+        yield from place.rows.order_by("-pk").values_list("stored", flat=True)[:count]
+
+
 def _look_at(place: Place, pk: int, stored: str, found: Findings, write: bool) -> None:
     known = opened(stored)
     if known is None:

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 import redis
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from cryptography.fernet import Fernet
+from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from django.test import Client
 from pytest_django import Settings
@@ -113,6 +115,13 @@ def test_keys_of_another_installation_are_not_ready_and_one_odd_secret_is(app: M
     MobileApp.objects.update(api_token="renewed with the other key")
     settings.TOKENHUB_ENCRYPTION_KEYS = ours
     assert ready()[0] == 200
+
+
+def test_second_factors_that_cannot_be_read_tell_of_wrong_keys_where_there_is_no_app_yet(settings: Settings) -> None:
+    TOTP.activate(User.objects.create_user("olga"), generate_totp_secret())
+    assert ready()[1]["keys"] == "ok"
+    settings.TOKENHUB_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+    assert ready()[1]["keys"] == "TOKENHUB_ENCRYPTION_KEYS open none of the stored secrets"
 
 
 def test_an_answer_is_kept_for_a_moment_so_that_probes_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
