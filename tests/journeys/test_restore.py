@@ -204,7 +204,7 @@ def test_a_drill_looks_at_a_copy_and_touches_nothing_else(
     url = f"{os.environ['DATABASE_URL'].rsplit('/', 1)[0]}/{connection.settings_dict['NAME']}"
     given = os.environ | {"DATABASE_URL": url, "TOKENHUB_ALLOWED_HOSTS": "x"}
     with backup.beside():
-        argv = [ROOT / "deploy/run", "drill"]
+        argv = [str(ROOT / "deploy/run"), "drill"]
         done = subprocess.run(argv, env=given, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "shop: 1 active devices" in done.stdout
