@@ -1,12 +1,15 @@
 """What stands in deploy/, checked as far as Python packages can: linted, and against the published schemas."""
 
 import os
+import pwd
 import re
 import stat
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import kubernetes_validate
 import pytest
@@ -172,6 +175,32 @@ def test_secrets_are_made_once_and_are_good(tmp_path: Path) -> None:
     assert {name: (tmp_path / name).read_text() for name in made if name != "metrics_token"} == {
         name: value for name, value in made.items() if name != "metrics_token"
     }
+
+
+def test_who_is_not_root_makes_secrets_too_and_keeps_the_url_of_their_own_store() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's are below one that is its maker's alone
+        own = Path(name) / "database_url"
+        own.write_text("postgresql://db.example.com/tokenhub")
+        drop: dict[str, Any] = {}
+        if os.getuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            drop = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            for path in (name, own):
+                os.chown(path, nobody.pw_uid, nobody.pw_gid)
+        script = (DEPLOY / "make-secrets.sh").read_text()
+        subprocess.run(["/bin/sh", "-s", name], input=script, text=True, capture_output=True, check=True, **drop)
+        assert own.read_text() == "postgresql://db.example.com/tokenhub"
+        assert stat.S_IMODE((Path(name) / "encryption_keys").stat().st_mode) == 0o400
+
+
+def test_a_command_on_a_plain_host_gets_the_services_settings(tmp_path: Path) -> None:
+    (tmp_path / "alive").touch()
+    (tmp_path / "env").write_text(f"# of the services\nTOKENHUB_ALIVE_PATH='{tmp_path}/alive'\n")
+    me = pwd.getpwuid(os.getuid()).pw_name
+    done = ran(DEPLOY / "manage", "alive", TOKENHUB_ENV=str(tmp_path / "env"), TOKENHUB_USER=me)
+    assert done.returncode == 0, done.stderr
+    done = ran(DEPLOY / "manage", "alive", TOKENHUB_ENV=str(tmp_path / "none"))
+    assert (done.returncode, "cannot be read: run this as root" in done.stderr) == (1, True)
 
 
 def test_the_version_is_the_same_wherever_it_is_written() -> None:

@@ -79,4 +79,11 @@ def test_caddy_takes_the_example(tmp_path: Path) -> None:
 
 def test_the_shell_scripts_have_nothing_to_complain_about() -> None:
     shellcheck = program("shellcheck", "shellcheck")
-    check(shellcheck, DEPLOY / "run", DEPLOY / "make-secrets.sh", DEPLOY / "bootstrap.sh", ROOT / ".ci" / "run")
+    check(
+        shellcheck,
+        DEPLOY / "run",
+        DEPLOY / "manage",
+        DEPLOY / "make-secrets.sh",
+        DEPLOY / "bootstrap.sh",
+        ROOT / ".ci" / "run",
+    )
