@@ -22,9 +22,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from registry.api.base import Endpoint
+from registry.api.fields import TextField, TrackingIdField
 from registry.api.limits import refuse_strangers
 from registry.api.problems import DropInOffProblem
-from registry.api.serializers import ANDROID, IOS, RuledSerializer, TextField, TrackingIdField, checked
+from registry.api.serializers import ANDROID, IOS, RuledSerializer, checked
 from registry.api.throttling import AddressThrottle
 from registry.models import MobileApp
 from registry.services import dropin

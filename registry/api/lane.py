@@ -28,10 +28,11 @@ from django.utils.module_loading import import_string
 from rest_framework.exceptions import APIException
 
 from registry.api.authentication import Caller
+from registry.api.fields import INSTALLATION_ID, UNREADABLE, time_zones
 from registry.api.identity import has_to_prove, who
 from registry.api.limits import COUNTED, address_in, headers
 from registry.api.parsers import unambiguous
-from registry.api.serializers import INSTALLATION_ID, LaunchSerializer, time_zones, to_launch
+from registry.api.serializers import LaunchSerializer, to_launch
 from registry.models import MobileApp
 from registry.services import correlation, limits
 from registry.services.errors import InvalidInput
@@ -222,6 +223,7 @@ def _is_valid_user(app: MobileApp, user: LaunchUser) -> bool:
     email, phone = user.given.get("email"), user.given.get("phone")
     return (
         _is_plain(user.external_id)
+        and UNREADABLE not in user.external_id
         and len(user.external_id) <= MAX_USER_ID
         and (not email or (len(email) <= MAX_EMAIL and email_address("email", email) == email))
         and (not phone or phone_number("phone", phone, app.default_region) == phone)

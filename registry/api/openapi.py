@@ -149,7 +149,7 @@ class RuledSerializerExtension(OpenApiSerializerExtension):
 class TextFieldExtension(OpenApiSerializerFieldExtension):
     """JSON Schema's `pattern` for the characters that the field takes."""
 
-    target_class = "registry.api.serializers.TextField"
+    target_class = "registry.api.fields.TextField"
 
     def map_serializer_field(self, auto_schema: AutoSchema, direction: Any) -> dict[str, Any]:
         visible = "" if self.target.allow_blank else f"[^{_CONTROL} ]{_ANY}"

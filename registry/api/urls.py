@@ -3,7 +3,7 @@ import uuid
 from django.urls import path, register_converter
 
 from registry.api import imports, insight, users, views
-from registry.api.serializers import INSTALLATION_ID
+from registry.api.fields import INSTALLATION_ID
 
 
 class InstallationIdConverter:

@@ -13,7 +13,8 @@ from rest_framework.response import Response
 from registry.api.answers import ErasureAnswer, UserAnswer, UserExport
 from registry.api.authentication import ServerKey, caller_of
 from registry.api.base import Endpoint
-from registry.api.serializers import ProfileSerializer, UserIdField
+from registry.api.fields import UserIdField
+from registry.api.serializers import ProfileSerializer
 from registry.models import Erasure, MobileUser
 from registry.services.erasure import erase_user, receipt
 from registry.services.errors import InvalidInput

@@ -11,11 +11,11 @@ from registry.api.answers import DeviceAnswer, EventsResult, LaunchResult, SignO
 from registry.api.authentication import Caller, caller_of
 from registry.api.base import Endpoint
 from registry.api.events import ERROR, UNPROVEN, report_events
+from registry.api.fields import INSTALLATION_ID
 from registry.api.identity import shown_secret, who
 from registry.api.openapi import INSTALLATION_SECRET
 from registry.api.problems import InstallationSecretProblem, SharedInstallationProblem
 from registry.api.serializers import (
-    INSTALLATION_ID,
     EventSerializer,
     LaunchSerializer,
     SignOutSerializer,

@@ -264,6 +264,18 @@ def test_a_text_that_would_be_trimmed_is_left_to_django(web: Web, app: MobileApp
     assert sorted(MobileUser.objects.values_list("external_id", flat=True)) == [" anna", "anna"]
 
 
+@pytest.mark.parametrize("character", ["\ufffd", "\u200b", "\u202e"])
+def test_the_lane_makes_no_user_whose_id_cannot_be_read(
+    web: Web, make_app: Callable[..., MobileApp], character: str
+) -> None:
+    app = make_app(max_devices_per_user=0)
+    key = create_key(app=app, kind="server")
+    assert repeat(web, key) == 0
+    new = {**LAUNCH, "installation_id": "phone-2", "token": "token-2", "user": {"id": f"anna{character}"}}
+    assert web.post(key, new).status == 400
+    assert not MobileUser.objects.exists()
+
+
 def by_the_lane(web: Web, key: str, body: Any, **headers: Any) -> Answer:
     before = web.by_django
     answer = web.post(key, body, **headers)
