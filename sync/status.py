@@ -38,7 +38,7 @@ class AppStatus:
     registrations: dict[str, int]
     events: dict[str, int]
     oldest_due: dict[str, float | None]
-    pauses: list[dict[str, str]]
+    pauses: list[dict[str, str | None]]
     replaced: Replacement | None
 
 
