@@ -19,7 +19,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Greatest, Now
 from django.utils import timezone
 
@@ -98,10 +98,11 @@ def record_launch(app: MobileApp, launch: Launch) -> Recorded:
 
 
 def _record(app: MobileApp, launch: Launch) -> Recorded:
-    device = find_device(app, launch.installation_id)
+    restored = Reconciliation.objects.filter(app=OuterRef("app_id"), started_at__gte=OuterRef("last_seen"))
+    device = _devices(app, launch.installation_id).annotate(doubted=Exists(restored)).first()
     try:
         repeats = device is not None and says_nothing_new(device, launch)
-        if device and repeats and _is_proven(device, launch) and _touch(device, launch):
+        if device and repeats and _is_proven(device, launch) and _touch(device, launch, doubted=device.doubted):
             return Recorded(device, Result.UNCHANGED)
         return in_transaction(lambda: _apply(app, launch))
     except freshness.Stale as stale:
@@ -110,7 +111,11 @@ def _record(app: MobileApp, launch: Launch) -> Recorded:
 
 def find_device(app: MobileApp, installation_id: str) -> Device | None:
     """The app's device of that installation id, with its user."""
-    return Device.objects.select_related("user").filter(app=app, installation_id=installation_id).first()
+    return _devices(app, installation_id).first()
+
+
+def _devices(app: MobileApp, installation_id: str) -> QuerySet[Device]:
+    return Device.objects.select_related("user").filter(app=app, installation_id=installation_id)
 
 
 def sign_out(device: Device, sequence: int | None = None) -> Result:
@@ -179,12 +184,13 @@ def says_nothing_new(device: Device, launch: Launch) -> bool:
     )
 
 
-def _touch(device: Device, launch: Launch) -> bool:
+def _touch(device: Device, launch: Launch, *, doubted: bool) -> bool:
     """Write last-seen, at most once in some hours, and what the launch is the newest of: one that repeats is a read.
 
+    `doubted`: last-seen is of before the tables came back from a backup (registry.services.reconcile).
     Returns False where the device changed meanwhile: one that was retired, for not having been seen, is to live again.
     """
-    unseen = _is_unseen(device)
+    unseen = doubted or timezone.now() - device.last_seen > settings.TOKENHUB_LAST_SEEN_INTERVAL
     newer = freshness.advance(device, launch.sequence, launch.user_token_issued_at)
     if not unseen and not newer:
         return True
@@ -197,13 +203,6 @@ def _touch(device: Device, launch: Launch) -> bool:
     if unseen:
         _confirm_again(device)
     return True
-
-
-def _is_unseen(device: Device) -> bool:
-    """Whether last-seen is old, or of before the tables came back from a backup (registry.services.reconcile)."""
-    if timezone.now() - device.last_seen > settings.TOKENHUB_LAST_SEEN_INTERVAL:
-        return True
-    return Reconciliation.objects.filter(app_id=device.app_id, started_at__gte=device.last_seen).exists()
 
 
 def _confirm_again(device: Device) -> None:

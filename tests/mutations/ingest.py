@@ -40,8 +40,8 @@ TABLE = [
     Mutation(
         "After a restore the first launch of each phone is news",
         "registry/services/ingest.py",
-        old="started_at__gte=device.last_seen).exists()",
-        new="started_at__isnull=True).exists()",
+        old='started_at__gte=OuterRef("last_seen")',
+        new="started_at__isnull=True",
         tests=("tests/journeys/test_restore.py::test_what_is_held_as_before_is_proven_when_its_phone_launches",),
     ),
     Mutation(
