@@ -325,8 +325,9 @@ def _read(claims: dict[str, Any], issuer: TokenIssuer, app: MobileApp) -> Signed
     if isinstance(external_id, int) and not isinstance(external_id, bool):
         external_id = str(external_id)
     usable = isinstance(external_id, str) and 0 < len(external_id) <= 255 and external_id.isprintable()
-    # An id with blanks around it is cut in a path, and would be exported and erased as somebody else.
-    if not usable or external_id != external_id.strip():
+    # An id with blanks around it is cut in a path, and would be exported and erased as somebody else; one with U+FFFD,
+    # which stands for what is no UTF-8, is refused there.
+    if not usable or external_id != external_id.strip() or "\ufffd" in external_id:
         raise InvalidInput("user.token", f"The claim {issuer.user_claim} is not a user id of 1 to 255 characters.")
     given = {}
     email = _vouched_for(claims, issuer, issuer.email_claim, "email_verified")
