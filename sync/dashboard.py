@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from registry.models import DayFigures, EventCount, MobileApp
 from registry.services import clock
 from registry.services.access import visible_apps
-from registry.services.figures import percentile
+from registry.services.figures import LIVING, percentile
 from registry.states import Platform, RegistrationState
 from sync.status import oldest_due
 
@@ -23,8 +23,9 @@ STATES = (
     (("registered",), "Registered", "good"),
     (("ready", "sent"), "On their way", "wait"),
     (("failed",), "Failed", "act"),
-    (("retiring",), "Being cleaned up", "muted"),
 )
+# Nobody is signed in on them, nobody in Dataverse is found or told apart, or the user opted out.
+UNREGISTERED = ("Not to be registered", "muted")
 STEPS = {"map": "look-ups", "push": "registrations", "confirm": "outcomes", "cleanup": "cleanups", "relay": "events"}
 
 
@@ -69,7 +70,7 @@ def _glance(rows: Sequence[DayFigures], today: date, apps: Sequence[MobileApp]) 
         ("Users", users),
         ("Mapped to a record", sum(row.mapped for row in latest)),
         ("Registered", sum(row.registered_users for row in latest)),
-        ("Opened in 7 days", sum(row.opened for row in latest)),
+        ("Opened a message in 7 days", sum(row.opened for row in latest)),
     )
     return {
         "counted_at": max((row.counted_at for row in latest if row.counted_at), default=None),
@@ -80,7 +81,7 @@ def _glance(rows: Sequence[DayFigures], today: date, apps: Sequence[MobileApp]) 
         "slowest": _duration(percentile(waits, 0.95)),
         "oldest": _duration(max(queues)[0]) if queues else None,
         "queues": [(slug, what, _duration(age)) for age, slug, what in sorted(queues, reverse=True)[:6]],
-        "funnel": [(name, count, _share(count, users)) for name, count in stages],
+        "funnel": [(name, count, _share(min(count, users), users)) for name, count in stages],
         "token_changes": sum(row.token_changes for row in rows if row.day == today),
     }
 
@@ -113,9 +114,9 @@ def _charts(rows: Sequence[DayFigures], days: Sequence[date], relayed: Mapping[d
     latest = _latest(rows)
     return {
         "by_platform": _by_platform(latest),
-        "ratio": _chart(labels, _line("Registered", ratios, "good", suffix="%")),
+        "ratio": _chart(labels, _line("Registered", ratios, "good", "%")),
         "waits": _chart(
-            labels, _line("Half took up to", waits[0.5], "wait", suffix="s"), _line("95 % up to", waits[0.95], "act")
+            labels, _line("Half took up to", waits[0.5], "wait", "s"), _line("95 % up to", waits[0.95], "act", "s")
         ),
         "changes": _chart(labels, _bars("Token changes", [_sum(by_day[day], "token_changes") for day in days], "wait")),
         "events": _chart(labels, _bars("Events relayed", [relayed.get(day, 0) for day in days], "good")),
@@ -124,14 +125,17 @@ def _charts(rows: Sequence[DayFigures], days: Sequence[date], relayed: Mapping[d
 
 
 def _by_platform(latest: Sequence[DayFigures]) -> str:
-    datasets = []
+    datasets, left = [], [_of_platform(latest, platform, (LIVING,)) for platform in Platform.values]
     for states, label, tone in STATES:
-        counts = [
-            sum(row.registrations.get(f"{platform}:{state}", 0) for row in latest for state in states)
-            for platform in Platform.values
-        ]
-        datasets.append({**_bars(label, counts, tone), "stack": "all", "borderRadius": 0})
-    return _chart([str(label) for label in Platform.labels], *datasets)
+        counts = [_of_platform(latest, platform, states) for platform in Platform.values]
+        left = [max(0, before - count) for before, count in zip(left, counts, strict=True)]
+        datasets.append(_bars(label, counts, tone))
+    datasets.append(_bars(UNREGISTERED[0], left, UNREGISTERED[1]))
+    return _chart(list(map(str, Platform.labels)), *({**bars, "stack": "all", "borderRadius": 0} for bars in datasets))
+
+
+def _of_platform(rows: Sequence[DayFigures], platform: str, states: Sequence[str]) -> int:
+    return sum(row.registrations.get(f"{platform}:{state}", 0) for row in rows for state in states)
 
 
 def _sum(rows: Sequence[DayFigures], name: str) -> int:
@@ -142,14 +146,13 @@ def _chart(labels: Sequence[str], *datasets: dict[str, Any]) -> str:
     return json.dumps({"labels": labels, "datasets": datasets})
 
 
-def _line(label: str, data: Sequence[float | None], tone: str, suffix: str = "") -> dict[str, Any]:
+def _line(label: str, data: Sequence[float | None], tone: str, suffix: str) -> dict[str, Any]:
     colour = f"var(--th-{tone})"
     # A day alone has no line to either side: it gets a point.
     lone = all(before is None or after is None for before, after in pairwise(data))
     return {
         "label": label, "data": data, "borderColor": colour, "backgroundColor": colour, "borderWidth": 2,
-        "spanGaps": True, "cubicInterpolationMode": "monotone", "displayYAxis": True, "maxTicksXLimit": 7,
-        **({"suffixYAxis": suffix} if suffix else {}),
+        "suffixYAxis": suffix, "spanGaps": True, "cubicInterpolationMode": "monotone", "displayYAxis": True, "maxTicksXLimit": 7,
         **({"pointStyle": "circle", "pointRadius": 3} if lone else {}),
     }  # fmt: skip
 

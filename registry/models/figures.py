@@ -20,11 +20,11 @@ class DayFigures(models.Model):
     users = models.BigIntegerField(default=0, db_default=0)
     mapped = models.BigIntegerField(default=0, db_default=0, help_text="users with a record")
     registered_users = models.BigIntegerField(default=0, db_default=0, help_text="records that CI-J can reach")
-    opened = models.BigIntegerField(default=0, db_default=0, help_text="devices that opened a message, 7 days")
+    opened = models.BigIntegerField(default=0, db_default=0, help_text="users who opened a message, 7 days")
     # Nobody reads or writes it any more: EventCount has the events. It goes with the release after the next, when no
     # version that reads it can run beside the migration (docs/operations.md, "Upgrade").
     relayed = models.BigIntegerField(default=0, db_default=0, help_text="events of the day that CI-J has accepted")
-    registrations = models.JSONField(default=nothing, help_text="by platform and state, e.g. ios:registered")
+    registrations = models.JSONField(default=nothing, help_text="by platform and state, e.g. ios:registered; ios:living: devices")
     new_devices = models.BigIntegerField(default=0, db_default=0)
     token_changes = models.BigIntegerField(default=0, db_default=0)
     waits = models.JSONField(

@@ -22,6 +22,7 @@ BATCH = 5000  # entries of the history
 SETTLED = timedelta(seconds=20)  # what is younger may not have been committed yet, while what follows it has
 BOUNDS = (1, 2, 3, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 14_400, 86_400)  # seconds
 BEYOND = "more"
+LIVING = "living"  # stands beside the states of registrations: how many devices there are
 
 _NOT_MAPPED = """
 SELECT u.app_id, count(*) FROM registry_dataversemapping m JOIN registry_mobileuser u ON u.id = m.user_id
@@ -37,8 +38,10 @@ SELECT app_id, count(*) FROM (
 ) found GROUP BY 1
 """
 _OPENED = """
-SELECT app_id, count(DISTINCT device_id) FROM registry_interactionevent
-WHERE received_at >= now() - interval '7 days' AND device_id IS NOT NULL GROUP BY 1
+SELECT d.app_id, count(DISTINCT d.user_id) FROM (
+    SELECT DISTINCT device_id FROM registry_interactionevent
+    WHERE received_at >= now() - interval '7 days' AND device_id IS NOT NULL
+) opened JOIN registry_device d ON d.id = opened.device_id GROUP BY 1
 """
 # From the launch that last changed something; not of one that is confirmed again.
 _WAITS = """
@@ -89,9 +92,12 @@ def count_tables() -> int:
         return 0
     apps = set(MobileApp.objects.filter(replaced_by=None).values_list("pk", flat=True))
     figures = {app: _fresh(app, now) for app in apps}
-    living = Device.objects.filter(retired_at__isnull=True).order_by().values_list("app")
+    living = Device.objects.filter(retired_at__isnull=True).order_by().values_list("app", "platform")
+    for app, platform, count in living.annotate(Count("pk")):
+        if app in apps:
+            figures[app].devices += count
+            figures[app].registrations[f"{platform}:{LIVING}"] = count
     for name, rows in (
-        ("devices", living.annotate(Count("pk"))),
         ("users", MobileUser.objects.order_by().values_list("app").annotate(Count("pk"))),
         ("registered_users", _rows(_REACHED)),
         ("opened", _rows(_OPENED)),

@@ -30,6 +30,7 @@ def history(app: MobileApp, devices: int, seed: int) -> None:
         now, living = timezone.now() - timedelta(days=back), int(devices * share)
         failed, waiting = int(living * (0.012 + 0.03 * (back in (11, 12)))), int(living * 0.006)
         ios = int(living * 0.44)
+        android = living - ios
         quick = chance.randint(300, 420)
         DayFigures.objects.update_or_create(
             app=app,
@@ -42,12 +43,13 @@ def history(app: MobileApp, devices: int, seed: int) -> None:
                 "registered_users": int(living * 0.73),
                 "opened": int(living * 0.21),
                 "registrations": {
-                    "ios:registered": ios - failed // 3,
-                    "android:registered": living - ios - failed - waiting,
+                    "ios:registered": int(ios * 0.94) - failed // 3,
+                    "android:registered": int(android * 0.91) - failed - waiting,
                     "ios:failed": failed // 3,
                     "android:failed": failed - failed // 3,
                     "android:ready": waiting,
-                    "android:retiring": waiting // 3,
+                    "ios:living": ios,
+                    "android:living": android,
                 },
                 "new_devices": int(living * 0.004),
                 "token_changes": int(living * (0.006 + 0.004 * chance.random())),

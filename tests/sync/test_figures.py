@@ -83,7 +83,8 @@ def test_what_is_there_is_counted(app: MobileApp, server: Api, fleet: list[Devic
     rolled_up()
     day = DayFigures.objects.latest("counted_at")
     assert (day.devices, day.users, day.mapped, day.registered_users, day.opened) == (4, 4, 3, 2, 1)
-    assert day.registrations == {"android:registered": 1, "ios:registered": 1, "android:failed": 1}
+    registered = {"android:registered": 1, "ios:registered": 1, "android:failed": 1}
+    assert day.registrations == registered | {"android:living": 3, "ios:living": 1}
     days = DayFigures.objects.all()
     assert sum(row.new_devices for row in days) == 4
     assert sum(row.token_changes for row in days) == 1
@@ -128,7 +129,7 @@ def test_the_page_tells_it_of_the_apps_that_one_sees(fleet: list[Device], make_a
     olga = signed_in(staff("olga", "viewer", apps=["shop"]))
     text = glance(olga)
     assert "Devices 4 Registered 66.7 % 1 failed" in text
-    assert "Users 4 Mapped to a record 3 75.0 % Registered 2 50.0 % Opened in 7 days 1 25.0 %" in text
+    assert "Users 4 Mapped to a record 3 75.0 % Registered 2 50.0 % Opened a message in 7 days 1 25.0 %" in text
     assert "95 % within" in text
     assert "bank" not in text
     chief = signed_in(staff("vera", "viewer"))
@@ -152,6 +153,8 @@ def test_the_page_counts_nothing(fleet: list[Device]) -> None:
         ]
     charts = [json.loads(chart.replace("&quot;", '"')) for chart in re.findall(r'data-value="([^"]+)"', page)]
     assert len(charts) == 5
+    drawn = {bars["label"]: bars["data"] for bars in charts[0]["datasets"]}
+    assert drawn == {"Registered": [1, 1], "On their way": [0, 0], "Failed": [0, 1], "Not to be registered": [0, 1]}
     assert sum(charts[-1]["datasets"][0]["data"]) == 2, "relayed events"
     for drawn in charts:
         assert all(len(dataset["data"]) == len(drawn["labels"]) for dataset in drawn["datasets"])
