@@ -6,6 +6,7 @@ from django.db.models.signals import post_migrate
 
 class RegistryConfig(AppConfig):
     name = "registry"
+    verbose_name = "Tables"  # as the path above each page of the admin calls them
 
     def ready(self) -> None:
         from registry.services import audit, roles

@@ -152,7 +152,8 @@ def _line(label: str, data: Sequence[float | None], tone: str, suffix: str) -> d
     lone = all(before is None or after is None for before, after in pairwise(data))
     return {
         "label": label, "data": data, "borderColor": colour, "backgroundColor": colour, "borderWidth": 2,
-        "suffixYAxis": suffix, "spanGaps": True, "cubicInterpolationMode": "monotone", "displayYAxis": True, "maxTicksXLimit": 7,
+        "suffixYAxis": suffix, "spanGaps": True, "cubicInterpolationMode": "monotone", "displayYAxis": True,
+        "maxTicksXLimit": 7,
         **({"pointStyle": "circle", "pointRadius": 3} if lone else {}),
     }  # fmt: skip
 

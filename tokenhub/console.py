@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.templatetags.static import static
 from django.urls import reverse, reverse_lazy
 
@@ -109,6 +110,11 @@ def context(request: HttpRequest) -> dict[str, Any]:
 def version(request: HttpRequest) -> str:
     """The version, for those who are signed in: to others it would say which weaknesses to try."""
     return VERSION if request.user.is_authenticated else ""
+
+
+def favicon(request: HttpRequest) -> HttpResponse:
+    """What browsers ask for by themselves, also beside pages that name none."""
+    return redirect(static("tokenhub/favicon.svg"))
 
 
 def _file(name: str) -> Callable[[HttpRequest], str]:

@@ -113,6 +113,7 @@ SECURE_HSTS_SECONDS = int(timedelta(days=365).total_seconds()) if HTTPS else 0
 SECURE_SSL_REDIRECT = False  # the proxy in front redirects; behind it, probes speak plain HTTP
 if env.bool("TOKENHUB_TRUST_FORWARDED_PROTO", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+CSRF_FAILURE_VIEW = "tokenhub.errors.csrf_failure"
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("TOKENHUB_CSRF_TRUSTED_ORIGINS", default=[])
 # Everything that a page loads is our own; Swagger UI and the admin draw some of their icons from data: URLs.
 SECURE_CSP = {

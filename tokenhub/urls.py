@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 import registry.api.docs
 import sync.views
+import tokenhub.console
 
 # The two faces, one for everybody and one for administrators (TOKENHUB_ROLE); tokenhub.inside answers probes for both.
 API: list[URLPattern | URLResolver] = [
@@ -12,6 +13,7 @@ API: list[URLPattern | URLResolver] = [
     path("cij/callbacks/<uuid:batch_id>", sync.views.callback),
 ]
 ADMIN: list[URLPattern | URLResolver] = [
+    path("favicon.ico", tokenhub.console.favicon),
     path("api/docs", registry.api.docs.docs),
     path("admin/", include("registry.admin.urls")),
     path("admin/", include("sync.pages.urls")),
@@ -26,5 +28,6 @@ urlpatterns = [
 ]
 
 handler400 = "tokenhub.errors.bad_request"
+handler403 = "tokenhub.errors.forbidden"
 handler404 = "tokenhub.errors.not_found"
 handler500 = "tokenhub.errors.server_error"

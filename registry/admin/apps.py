@@ -39,6 +39,7 @@ class AppForm(forms.ModelForm[models.MobileApp]):
 
 @admin.register(models.MobileApp)
 class MobileAppAdmin(ConsoleAdmin):
+    empty_text = "Connect an app, above: the Developer information tab of CI-J has what is asked for."
     app_path = "pk"
     form = AppForm
     search_fields = ("slug__startswith", "name__istartswith")
@@ -105,6 +106,7 @@ class ReplacedConnectionAdmin(ReadOnlyAdmin):
 
 @admin.register(models.Pause)
 class PauseAdmin(ReadOnlyAdmin):
+    empty_text = "Nothing rests: what is due is sent."
     list_display = ("app", "platform", "environment", "reason", "detail", "created_at", "ends")
     exclude = ("until",)
     readonly_fields = ("ends",)

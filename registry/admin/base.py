@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from unfold import decorators
 from unfold.widgets import UnfoldAdminPasswordWidget
 
@@ -42,9 +43,11 @@ class ConsoleAdmin(ModelAdmin[Any]):
 
     `app_path` leads from a row to its app ("pk" from an app itself), and limits all that one sees and can choose from
     to the apps that one may see. Rows without a path are for those who see every app. Lists do not count the table.
+    `empty_text` says how rows come into a list that has none.
     """
 
     app_path: str | None = None
+    empty_text = ""
     show_full_result_count = False
     list_per_page = 50
     list_filter_sheet = False
@@ -54,6 +57,11 @@ class ConsoleAdmin(ModelAdmin[Any]):
         if self.app_path is None:
             return rows if scope.every else rows.none()
         return scope.limit(rows, self.app_path)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Called what it lists, not "Select device to view"."""
+        title = capfirst(str(self.opts.verbose_name_plural))
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return self.limit(super().get_queryset(request), scope_of(request.user))

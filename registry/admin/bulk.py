@@ -108,6 +108,7 @@ def _page_of(job: BulkJob) -> str:
 class BulkJobAdmin(KeysetAdmin):
     """What was asked for: one's own, and everybody's for who sees every app."""
 
+    empty_text = "They begin in a list: tick its rows, and pick an action. An import of devices is one, too."
     list_display = ("kind", "what", "state", "done", "changed", "failed", "by", "created_at", "finished_at")
 
     def limit(self, rows: QuerySet[Any], scope: Scope) -> QuerySet[Any]:
@@ -137,6 +138,7 @@ class BulkJobAdmin(KeysetAdmin):
             "job": job,
             "open": job.state in bulk_jobs.OPEN,
             "part_done": _part_done(job),
+            "summary": bulk_jobs.summary(job),
             "errors": BulkError.objects.filter(job=job).order_by("line")[:ERRORS_SHOWN],
         }
         part = "part" in request.GET

@@ -50,6 +50,7 @@ class EnvironmentForm(forms.ModelForm[models.DataverseEnvironment]):
 @admin.register(models.DataverseEnvironment)
 class DataverseEnvironmentAdmin(ConsoleAdmin):
     form = EnvironmentForm
+    empty_text = "Add the environment in which your contacts and leads are, then connect an app."
     list_display = ("name", "url", "tenant", "change_tracking")
     fields = (
         *("name", "url", "tenant", "client_id", "new_secret", "authority"),
@@ -90,6 +91,7 @@ class DataverseEnvironmentAdmin(ConsoleAdmin):
 
 @admin.register(models.ChangeFeed)
 class ChangeFeedAdmin(ReadOnlyAdmin):
+    empty_text = "They begin when change tracking is switched on, on an environment's page."
     list_display = ("environment", "table", "started_at", "completed_at", "checked_at", "due_at", "detail")
     list_select_related = ("environment",)
 

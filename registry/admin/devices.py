@@ -14,6 +14,7 @@ from registry.services.bulk_jobs import IMPORTS
 
 @admin.register(models.MobileUser)
 class MobileUserAdmin(LeadsToExplain, BulkAdmin):
+    empty_text = "A user appears with the first launch that names one, or when your server makes one (PUT /users)."
     app_path = "app"
     list_display = ("external_id", "app", "email", "phone", "push_consent", "tracking_consent")
     list_select_related = ("app",)
@@ -23,6 +24,8 @@ class MobileUserAdmin(LeadsToExplain, BulkAdmin):
 class DataverseMappingAdmin(LeadsToExplain, BulkAdmin):
     """Who has no record yet, or several, is on the page of unresolved users."""
 
+    empty_text = "Each user is looked up in Dataverse as soon as they are known."
+
     app_path = "user__app"
     list_display = ("user", "state", "table", "dataverse_id", "matched_by", "checked_at", "due_at")
     list_select_related = ("user",)
@@ -30,6 +33,7 @@ class DataverseMappingAdmin(LeadsToExplain, BulkAdmin):
 
 @admin.register(models.Device)
 class DeviceAdmin(LeadsToExplain, ShowsWholeToken, BulkAdmin):
+    empty_text = "A device appears with its phone's first launch, for which an app needs a key, or with Import."
     app_path = "app"
     actions_detail = ("explain", "whole_token")
     list_display = ("installation_id", "app", "platform", token_end, "user", "last_seen", "shared_since", "retired_at")

@@ -36,6 +36,7 @@ class ErasureAdmin(ReadOnlyAdmin):
 
     app_path = "app"
     form = ForceErasureForm
+    empty_text = "Erasures are asked for by your server (DELETE /users), or with manage.py erase_user."
     list_display = ("id", "app", "state", "requested_at", "finished_at", "not_cleaned_up")
     list_select_related = ("app",)
     list_filter = ("state", ("app", AppFilter))

@@ -64,6 +64,7 @@ class IssuerForm(forms.ModelForm[models.TokenIssuer]):
 class TokenIssuerAdmin(ConsoleAdmin):
     app_path = "app"
     form = IssuerForm
+    empty_text = "An issuer signs who is signed in in an app: set it up on the app's page, or here."
     list_display = ("app", "issuer", "audience", "jwks_url", "keys_fetched_at", "keys_error")
     list_select_related = ("app",)
     fieldsets = (

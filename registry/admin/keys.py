@@ -18,6 +18,8 @@ from registry.services.keys import create_key, revoke_key
 class ApiKeyAdmin(ReadOnlyAdmin):
     """Keys can be made, which shows them once, and revoked."""
 
+    empty_text = "Nobody can post without a key: make one for your backend (server), and one for the app (mobile)."
+
     app_path = "app"
     list_display = ("hint", "app", "kind", "name", "created_at", "last_used_at", "revoked_at")
     list_select_related = ("app",)

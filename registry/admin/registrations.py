@@ -11,6 +11,7 @@ from registry.admin.tokens import ShowsWholeToken
 
 @admin.register(models.Registration)
 class RegistrationAdmin(LeadsToExplain, ShowsWholeToken, BulkAdmin):
+    empty_text = "A device is registered when somebody is signed in on it who is mapped to a Dataverse record."
     app_path = "app"
     actions_detail = ("explain", "whole_token")
     list_display = ("dataverse_id", "app", token_end, "desired", "state", "reason", "due_at")
@@ -20,6 +21,7 @@ class RegistrationAdmin(LeadsToExplain, ShowsWholeToken, BulkAdmin):
 
 @admin.register(models.InteractionEvent)
 class InteractionEventAdmin(LeadsToExplain, BulkAdmin):
+    empty_text = "Phones post here which messages were opened."
     app_path = "app"
     list_display = ("received_at", "app", "status", "tracking_id", "state", "reason", "relayed_at")
     list_select_related = ("app",)

@@ -24,7 +24,9 @@ class DayFigures(models.Model):
     # Nobody reads or writes it any more: EventCount has the events. It goes with the release after the next, when no
     # version that reads it can run beside the migration (docs/operations.md, "Upgrade").
     relayed = models.BigIntegerField(default=0, db_default=0, help_text="events of the day that CI-J has accepted")
-    registrations = models.JSONField(default=nothing, help_text="by platform and state, e.g. ios:registered; ios:living: devices")
+    registrations = models.JSONField(
+        default=nothing, help_text="by platform and state, e.g. ios:registered; ios:living: devices"
+    )
     new_devices = models.BigIntegerField(default=0, db_default=0)
     token_changes = models.BigIntegerField(default=0, db_default=0)
     waits = models.JSONField(

@@ -160,6 +160,20 @@ def stop(job: BulkJob, by: Any) -> bool:
     return bool(stopped)
 
 
+def summary(job: BulkJob) -> str:
+    """What was done to how many, in a sentence."""
+    left = job.done - job.changed - job.failed
+    if job.kind == BulkKind.IMPORT:
+        failed = f"{job.failed:,} have errors and were left out" if job.failed else "none has errors"
+        return (
+            f"{job.done:,} rows: {job.changed:,} made or changed a device, {left:,} were known already, older than "
+            f"what is known or of a retired device, and {failed}."
+        )
+    of = "" if job.total is None else f" of {job.total:,}"
+    stays = f"; {left:,} stayed as they were, since it does not apply to them" if left else ""
+    return f"{KINDS[BulkKind(job.kind)].title}: done to {job.changed:,}{of}{stays}."
+
+
 def file_of(job: BulkJob) -> io.BufferedReader:
     """The file of an import, read piece by piece as it is needed."""
     return io.BufferedReader(_Parts(job), buffer_size=64 * 1024)

@@ -93,10 +93,7 @@ def count_tables() -> int:
     apps = set(MobileApp.objects.filter(replaced_by=None).values_list("pk", flat=True))
     figures = {app: _fresh(app, now) for app in apps}
     living = Device.objects.filter(retired_at__isnull=True).order_by().values_list("app", "platform")
-    for app, platform, count in living.annotate(Count("pk")):
-        if app in apps:
-            figures[app].devices += count
-            figures[app].registrations[f"{platform}:{LIVING}"] = count
+    by_platform = [(app, platform, LIVING, count) for app, platform, count in living.annotate(Count("pk"))]
     for name, rows in (
         ("users", MobileUser.objects.order_by().values_list("app").annotate(Count("pk"))),
         ("registered_users", _rows(_REACHED)),
@@ -108,9 +105,10 @@ def count_tables() -> int:
     missing: Counter[int] = Counter()
     for app, count in _rows(_NOT_MAPPED):
         missing[app] += count
-    for app, platform, state, count in _rows(_REGISTRATIONS):
+    for app, platform, state, count in (*by_platform, *_rows(_REGISTRATIONS)):
         if app in apps:
             figures[app].registrations[f"{platform}:{state}"] = count
+            figures[app].devices += count * (state == LIVING)
     for app, row in figures.items():
         row.mapped = max(0, row.users - missing[app])
     _keep(figures.values(), ("devices", "users", "mapped", "registered_users", "opened", "registrations", "counted_at"))

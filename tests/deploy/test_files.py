@@ -17,6 +17,8 @@ import yaml
 from cryptography.fernet import Fernet
 
 import tokenhub
+from registry.api.parsers import ImportParser
+from registry.services.bulk_jobs import LARGEST
 from tests.manifests import Manifest, manifests
 from tests.web import ROOT
 
@@ -215,3 +217,14 @@ def test_rules_and_dashboard_ask_for_metrics_that_there_are() -> None:
         asked = {name.removesuffix("_bucket") for name in re.findall(r"\btokenhub_[a-z_]+\b", path.read_text())}
         assert asked
         assert asked <= documented, path
+
+
+def test_whatever_tokenhub_takes_the_proxies_let_pass() -> None:
+    """A file to import in the admin, and the largest body of the API."""
+    nginx = (DEPLOY / "proxy" / "nginx.conf").read_text()
+    ingresses = {m["metadata"]["name"]: m["metadata"]["annotations"] for m in manifests() if m["kind"] == "Ingress"}
+    limits = {name: notes["nginx.ingress.kubernetes.io/proxy-body-size"] for name, notes in ingresses.items()}
+    api, admin = re.findall(r"client_max_body_size (\d+)m;", nginx)
+    assert (f"{api}m", f"{admin}m") == (limits["phones"], limits["admin"])
+    assert int(api) * 1024**2 >= ImportParser.limit
+    assert int(admin) * 1024**2 > LARGEST

@@ -115,6 +115,8 @@ def test_all_failed_registrations_of_the_list_are_tried_again(
     assert {(row.app_id, row.attempts) for row in due} == {(app.pk, 0)}
     assert not due.filter(pk=too_long.pk).exists()
     assert "8 of 8 Changed 7 Errors 0 Asked for by olga" in page(operator, job)
+    told = "Try failed ones again: done to 7 of 8; 1 stayed as they were, since it does not apply to them."
+    assert told in page(operator, job)
     assert LogEntry.objects.filter(object_repr__startswith="try again", actor__username="olga").exists()
 
 
@@ -230,6 +232,8 @@ def test_a_file_is_imported_and_each_bad_row_is_told(app: MobileApp, operator: C
     assert (job.state, job.done, job.changed, job.failed) == (BulkState.DONE, 450, 449, 1)
     assert Device.objects.count() == 449
     assert "Line 8: platform" in page(operator, job)
+    assert "450 rows: 449 made or changed a device, 0 were known already" in page(operator, job)
+    assert "and 1 have errors and were left out." in page(operator, job)
     streamed = operator.get(f"/admin/registry/bulkjob/{job.pk}/change/?errors")
     assert json.loads(b"".join(streamed))["line"] == 8
     assert not BulkPart.objects.exists(), "the file is not kept"

@@ -2,10 +2,12 @@
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.contrib.staticfiles.finders import find
 from django.http import HttpRequest
 from django.test import Client
-from django.urls import resolve
+from django.urls import resolve, reverse
 
+from tests.people import signed_in, staff
 from tokenhub.console import SIDEBAR, sidebar
 from tokenhub.version import VERSION
 
@@ -61,3 +63,44 @@ def test_the_admin_shows_the_version_to_those_who_are_signed_in(db: None, client
     assert VERSION not in client.get("/admin/login/", follow=True).content.decode()
     client.force_login(User.objects.create_superuser("olga"))
     assert VERSION in client.get("/admin/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "told"),
+    [
+        ("/admin/registry/nothing/", 404, "There is nothing here"),
+        ("/admin/auth/user/", 403, "Your role does not let you do this"),
+    ],
+)
+def test_what_is_not_there_or_not_allowed_is_said_on_a_page_of_the_admin(
+    db: None, path: str, status: int, told: str
+) -> None:
+    answer = signed_in(staff("vera", "viewer")).get(path)
+    assert answer.status_code == status
+    text = answer.content.decode()
+    assert told in text
+    assert reverse("explain") in text, "the menu is there"
+
+
+def test_a_form_that_is_too_old_is_explained(db: None) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(staff("vera", "viewer"))
+    answer = client.post("/admin/explain/")
+    assert answer.status_code == 403
+    assert "Nothing was done: open the page again." in answer.content.decode()
+
+
+def test_browsers_find_the_icon_that_they_ask_for_by_themselves(client: Client) -> None:
+    answer = client.get("/favicon.ico")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/static/tokenhub/favicon.svg")
+    assert find("tokenhub/favicon.svg")
+
+
+def test_lists_are_called_what_they_list_and_an_empty_one_says_what_to_do(db: None) -> None:
+    viewer = signed_in(staff("vera", "viewer"))
+    text = viewer.get("/admin/registry/device/").content.decode()
+    assert "Devices | tokenhub" in text
+    assert "Select device" not in text
+    assert "A device appears with its phone" in text
+    assert "Nothing found" in viewer.get("/admin/registry/device/?q=nobody").content.decode()
+    assert "Nothing of that kind" in viewer.get("/admin/registry/device/?show=retired").content.decode()
