@@ -65,13 +65,19 @@ QUIET_AFTER_FAILURE = 5.0
 _broker_down_until = 0.0
 
 
-def nudge(step: str, delay: float = 0.0) -> None:
-    """Have a worker look at `step` in `delay` seconds. Never raises: the sweep is the floor."""
+def nudge(step: str, delay: float = 0.0, *, another: bool = False) -> None:
+    """Have a worker look at `step` in `delay` seconds. Never raises: the sweep is the floor.
+
+    `another`: beside whoever goes on with the step, so that one of these may wait as well as one of the others.
+    """
     global _broker_down_until  # noqa: PLW0603 one process-wide note that the broker does not answer
     if time.monotonic() < _broker_down_until:
         return
-    # Delayed nudges of the same half second are one.
-    mark = f"tokenhub:nudge:{step}" if delay <= 0 else f"tokenhub:nudge:{step}:{int((time.time() + delay) * 2)}"
+    mark = f"tokenhub:nudge:{step}"
+    if another:
+        mark += ":another"
+    elif delay > 0:  # those of the same half second are one
+        mark += f":{int((time.time() + delay) * 2)}"
     try:
         if valkey().set(mark, 1, nx=True, ex=STALE + int(delay)):
             run.apply_async(
@@ -124,7 +130,7 @@ def run(step: str, mark: str) -> None:
     ends = time.monotonic() + BUDGET
     worked = more = STEPS[step]()
     if more >= FULL:
-        nudge(step)  # calls take time: whoever is idle joins in, and has the next ones join
+        nudge(step, another=True)  # calls take time: whoever is idle joins in, and has the next ones join
     while more and time.monotonic() < ends:
         more = STEPS[step]()
         worked += more

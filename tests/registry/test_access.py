@@ -72,7 +72,7 @@ def test_no_page_of_another_app_s_row_opens(two: tuple[MobileApp, MobileApp], pa
 def test_an_action_leaves_the_rows_of_other_apps_alone(two: tuple[MobileApp, MobileApp]) -> None:
     client = signed_in(staff("olga", "administrator", apps=["shop"]))
     every = list(ApiKey.objects.values_list("pk", flat=True))
-    client.post("/admin/registry/apikey/", {"action": "revoke", "_selected_action": every})
+    client.post("/admin/registry/apikey/", {"action": "revoke", "_selected_action": every, "confirmed": "1"})
     assert [key.name for key in ApiKey.objects.filter(revoked_at__isnull=False)] == ["key of shop"]
 
 
