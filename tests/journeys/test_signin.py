@@ -91,8 +91,8 @@ def test_who_sees_every_app_and_operates_one_operates_no_other_and_is_told(entra
     browser, _ = sign_in(entra, "vera@contoso.example", "watchers shop-team")
     vera = User.objects.get()
     assert not scope_of(vera).sees(other.pk)
-    assert browser.get(f"/admin/apps/of/{other.slug}/").status_code == 404
     assert "also make you viewer of every app" in browser.get("/admin/").content.decode()
+    assert browser.get(f"/admin/apps/of/{other.slug}/").status_code == 404
     told = [entry.additional_data for entry in LogEntry.objects.filter(object_id=vera.pk)]
     assert {"what": "role from Entra ID: operator; left out: viewer of every app"} in told
 
