@@ -53,7 +53,7 @@ def test_all_rows_of_a_list_are_changed_while_one_looks(
         assert page.locator("progress").get_attribute("value") == "33"
         while bulk.run_batch():
             pass
-        progress.get_by_text("60 of 60").wait_for()
+        progress.get_by_text("60 of 60", exact=True).wait_for()
         page.get_by_role("button", name="Stop").wait_for(state="detached")
     assert BulkJob.objects.get().state == BulkState.DONE
     assert not Device.objects.filter(retired_at__isnull=True).exists()
