@@ -58,8 +58,7 @@ class _Home:
 
     async def _do(self, operation: Operation) -> None:
         phone, person = self._phones[operation.phone], self._people[operation.user]
-        if operation.token is not None:
-            phone.token = operation.token
+        await self._take_token(phone, operation)
         match operation.what:
             case What.LAUNCH:
                 await phone.launch(person)
@@ -80,6 +79,12 @@ class _Home:
                 await phone.open_notification()
             case _:
                 await self._do_once(operation)
+
+    async def _take_token(self, phone: Phone, operation: Operation) -> None:
+        if operation.what is What.NEW_TOKEN:
+            await phone.prove()
+        if operation.token is not None:
+            phone.token = operation.token
 
     async def _do_once(self, operation: Operation) -> None:
         phone, person = self._phones[operation.phone], self._people[operation.user]

@@ -71,6 +71,10 @@ class Api:
         self.results[result] += 1
         return self._moment(began), result
 
+    def is_secured(self, installation: str) -> bool:
+        """Whether the installation has its secret."""
+        return installation in self._secrets
+
     async def sign_out(self, installation: str) -> float:
         """Sign out with the mobile key; return when."""
         began = time.time()

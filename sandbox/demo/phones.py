@@ -58,10 +58,18 @@ class Phone:
             self.surprises.append(f"{self.name}: created {results.count('created')} times")
 
     async def change_token(self) -> None:
-        """The push service gives the app another token; the app reports it, and showed with the old one whose it is."""
-        await self.refresh()
+        """The push service gives the app another token; the app reports it."""
+        await self.prove()
         self.token = new_token(self.rng, self.platform)
         await self.refresh()
+
+    async def prove(self) -> None:
+        """Have the installation's secret, as an app has that posts itself with the token that is known.
+
+        Or else a new token might be anybody's, and would sign the user out.
+        """
+        if not self._api.is_secured(self.name):
+            await self.refresh()
 
     async def sign_out(self) -> None:
         """The user signs out."""
