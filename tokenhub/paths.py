@@ -2,10 +2,10 @@
 spelled `/users/%25FF`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-type Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+from tokenhub.chunked import Application
 
 
 def readable_paths(application: Application) -> Application:

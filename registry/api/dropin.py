@@ -7,6 +7,7 @@ stranger names.
 """
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
@@ -144,7 +145,6 @@ class OutcomeAnswer(serializers.Serializer[None]):
     FailureReason = serializers.CharField(allow_blank=True)
 
 
-TAGS = ["drop-in"]
 ORG_ID = OpenApiParameter("org_id", OpenApiTypes.UUID, OpenApiParameter.PATH)
 TRACKED = OpenApiParameter(
     "x-ms-track-registration",
@@ -153,6 +153,19 @@ TRACKED = OpenApiParameter(
     description="`true`: the answer holds the RegistrationRequestId of each.",
 )
 UNLESS_TRACKED = "Taken. The answer is empty without `x-ms-track-registration: true`."
+
+
+def described[F: Callable[..., Any]](
+    name: str, request: Any, responses: dict[int, Any], *headers: OpenApiParameter
+) -> Callable[[F], F]:
+    """What the document says of a call: its name, what it takes, and what it answers."""
+    return extend_schema(
+        operation_id=f"drop_in_{name}",
+        tags=["drop-in"],
+        parameters=[ORG_ID, *headers],
+        request=request,
+        responses=responses,
+    )
 
 
 def one_or_many(component: str, *, one: bool = False) -> dict[str, Any]:
@@ -205,13 +218,7 @@ class _Registrations(DropInView):
 
 
 class RegistrationView(_Registrations):
-    @extend_schema(
-        operation_id="drop_in_register",
-        tags=TAGS,
-        parameters=[ORG_ID, TRACKED],
-        request=RegistrationSerializer,
-        responses={202: OpenApiResponse(RegisteredAnswer, UNLESS_TRACKED)},
-    )
+    @described("register", RegistrationSerializer, {202: OpenApiResponse(RegisteredAnswer, UNLESS_TRACKED)}, TRACKED)
     def post(self, request: Request, org_id: uuid.UUID) -> Response:
         """Register one device."""
         return self.accepted(self.register([_validated(RegistrationSerializer(data=request.data))])[0])
@@ -221,12 +228,11 @@ class RegistrationBatchView(_Registrations):
     components = [RegistrationSerializer]
     body_required = True
 
-    @extend_schema(
-        operation_id="drop_in_register_many",
-        tags=TAGS,
-        parameters=[ORG_ID, TRACKED],
-        request=one_or_many("DropInRegistration"),
-        responses={202: OpenApiResponse(RegisteredAnswer(many=True), UNLESS_TRACKED)},
+    @described(
+        "register_many",
+        one_or_many("DropInRegistration"),
+        {202: OpenApiResponse(RegisteredAnswer(many=True), UNLESS_TRACKED)},
+        TRACKED,
     )
     def post(self, request: Request, org_id: uuid.UUID) -> Response:
         """Register up to 100 devices."""
@@ -234,13 +240,7 @@ class RegistrationBatchView(_Registrations):
 
 
 class StatusView(DropInView):
-    @extend_schema(
-        operation_id="drop_in_status",
-        tags=TAGS,
-        parameters=[ORG_ID],
-        request=StatusSerializer,
-        responses={200: OutcomeAnswer(many=True)},
-    )
+    @described("status", StatusSerializer, {200: OutcomeAnswer(many=True)})
     def post(self, request: Request, org_id: uuid.UUID) -> Response:
         """What became of registrations."""
         data = _validated(StatusSerializer(data=request.data))
@@ -257,13 +257,7 @@ class _Cleanups(DropInView):
 
 
 class CleanupView(_Cleanups):
-    @extend_schema(
-        operation_id="drop_in_clean_up",
-        tags=TAGS,
-        parameters=[ORG_ID],
-        request=CleanupSerializer,
-        responses={202: None},
-    )
+    @described("clean_up", CleanupSerializer, {202: None})
     def post(self, request: Request, org_id: uuid.UUID) -> Response:
         """Take away one device of a user, or all of them."""
         return self.clean_up([_validated(CleanupSerializer(data=request.data))])
@@ -273,13 +267,7 @@ class CleanupBatchView(_Cleanups):
     components = [CleanupSerializer]
     body_required = True
 
-    @extend_schema(
-        operation_id="drop_in_clean_up_many",
-        tags=TAGS,
-        parameters=[ORG_ID],
-        request=one_or_many("DropInCleanup", one=True),
-        responses={202: None},
-    )
+    @described("clean_up_many", one_or_many("DropInCleanup", one=True), {202: None})
     def post(self, request: Request, org_id: uuid.UUID) -> Response:
         """The same for up to 100; documented with an array and with one object."""
         data = request.data if isinstance(request.data, list) else [request.data]
@@ -287,13 +275,7 @@ class CleanupBatchView(_Cleanups):
 
 
 class EventView(DropInView):
-    @extend_schema(
-        operation_id="drop_in_event",
-        tags=TAGS,
-        parameters=[ORG_ID],
-        request=EventSerializer,
-        responses={202: None},
-    )
+    @described("event", EventSerializer, {202: None})
     def post(self, request: Request, org_id: uuid.UUID) -> Response:
         """Keep an event of a device whose token is known."""
         data = _validated(EventSerializer(data=request.data))

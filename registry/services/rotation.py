@@ -111,7 +111,7 @@ def _column(name: str, plain: str) -> dict[str, Any]:
 
 def _inside_json(key: str, plain: str) -> dict[str, Any]:
     path, value = Value(f"{{{key}}}"), Value(encrypt(plain), JSONField())
-    return {"data": Func(F("data"), path, value, function="jsonb_set", template="%(function)s(%(expressions)s)")}
+    return {"data": Func(F("data"), path, value, function="jsonb_set")}
 
 
 def _encrypted(model: type[Model]) -> list[EncryptedTextField]:
