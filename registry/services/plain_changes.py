@@ -72,8 +72,8 @@ WITH free AS MATERIALIZED (
     RETURNING id
 ), mapping AS (
     INSERT INTO registry_dataversemapping
-        (user_id, state, "table", matched_by, candidates, detail, attempts, claim_no, due_at)
-    SELECT id, 'pending', '', '', '[]', '', 0, 0, now() FROM made
+        (user_id, state, "table", matched_by, candidates, detail, attempts, claim_no, due_at, asked_by)
+    SELECT id, 'pending', '', '', '[]', '', 0, 0, now(), $20::uuid FROM made
     RETURNING user_id
 ), device AS (
     INSERT INTO registry_device
