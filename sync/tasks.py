@@ -24,7 +24,7 @@ from registry.models import (
     Registration,
 )
 from registry.services import clock, correlation, vitals
-from registry.services.valkey import valkey
+from registry.services.valkey import Script, valkey
 from registry.states import ErasureState, Step
 from sync.outbox import next_due
 from sync.steps import (
@@ -63,6 +63,8 @@ STALE = 10  # seconds after which a nudge that nobody took up counts as lost
 QUIET_AFTER_FAILURE = 5.0
 
 _broker_down_until = 0.0
+# Whether the mark is new. It lasts for ARGV[1] seconds.
+_mark = Script("return redis.call('SET', KEYS[1], 1, 'NX', 'EX', ARGV[1])")
 
 
 def nudge(step: str, delay: float = 0.0, *, another: bool = False) -> None:
@@ -79,7 +81,7 @@ def nudge(step: str, delay: float = 0.0, *, another: bool = False) -> None:
     elif delay > 0:  # those of the same half second are one
         mark += f":{int((time.time() + delay) * 2)}"
     try:
-        if valkey().set(mark, 1, nx=True, ex=STALE + int(delay)):
+        if _mark([mark], [STALE + int(delay)]):
             run.apply_async(
                 (step, mark),
                 countdown=max(delay, 0.0),

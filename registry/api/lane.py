@@ -80,14 +80,14 @@ class Lane:
         correlation_id = correlation.begin(environ.get("HTTP_TRACEPARENT", ""))
         with correlation.handling(correlation_id):
             answer = _answer(environ) if _is_common(environ) else None
-        if answer is None:
-            return self._django(environ, start_response)
-        result, body, told = answer
-        took = time.perf_counter() - began
-        status, line = (201, "201 Created") if result is Result.CREATED else (200, "200 OK")
-        seen = self._seen(correlation_id, "POST", ROUTE, status, took, result.value)
-        start_response(line, [*told, seen, ("Content-Length", str(len(body)))])
-        return [body]
+            if answer is not None:
+                result, body, told = answer
+                status, line = (201, "201 Created") if result is Result.CREATED else (200, "200 OK")
+                took = time.perf_counter() - began
+                seen = self._seen(correlation_id, "POST", ROUTE, status, took, result.value)
+                start_response(line, [*told, seen, ("Content-Length", str(len(body)))])
+                return [body]
+        return self._django(environ, start_response)
 
 
 def _answer(environ: Environ) -> tuple[Result, bytes, list[Header]] | None:

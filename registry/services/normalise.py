@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import phonenumbers
@@ -13,6 +14,8 @@ from registry.states import Platform
 # Addresses below .local and .test stand in Dataverse too; the library keeps this list to be changed.
 SPECIAL_USE_DOMAIN_NAMES.clear()
 
+# An address that only its domain can keep from being in its normal form; nearly all are. Lengths are RFC 5321's.
+_PLAIN_ADDRESS = re.compile(r"(?=.{1,254}\Z)(?=[^@]{1,64}@)[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@([a-z0-9.-]+)")
 _APNS_TOKEN = re.compile(r"[0-9a-fA-F]{1,64}")
 _FCM_TOKEN = re.compile(r"[!-~]{1,300}")
 # A Firebase installation id is 132 bits as base64url, whose first four are 0111; Firebase's documentation, "Manage
@@ -47,10 +50,27 @@ def email_address(field: str, text: str) -> str:
 
     Only the form is checked, nothing is looked up: an address of a closed network is as good a key as any.
     """
+    plain = _PLAIN_ADDRESS.fullmatch(text)
+    if plain is not None and _is_plain_domain(plain[1]):
+        return text
     try:
-        return validate_email(text.strip(), check_deliverability=False, globally_deliverable=False).normalized
+        return _validated(text.strip())
     except EmailNotValidError as error:
         raise InvalidInput(field, f"is not an e-mail address: {error}") from None
+
+
+def _validated(text: str) -> str:
+    return validate_email(text, check_deliverability=False, globally_deliverable=False).normalized
+
+
+@lru_cache(maxsize=1024)
+def _is_plain_domain(domain: str) -> bool:
+    """Whether a domain is good and spelled as it is kept. A few have nearly all addresses, and checking one is slow."""
+    address = f"a@{domain}"
+    try:
+        return _validated(address) == address
+    except EmailNotValidError:
+        return False
 
 
 def phone_number(field: str, text: str, region: str = "") -> str:

@@ -38,7 +38,7 @@ class Script:
     """A Lua script on a connection that each thread keeps for itself.
 
     The client's pool, its locks and its retries cost three times what the call does, and this is called for every
-    launch.
+    launch. A process that was forked off makes connections of its own.
     """
 
     def __init__(self, text: str) -> None:
@@ -56,6 +56,8 @@ class Script:
         rested = getattr(self._own, "connection", None)
         # A connection with an answer that nobody read would give it to the next who asks.
         self._own.connection = None
+        if rested is not None and rested.pid != os.getpid():
+            rested = None
         if rested is not None:
             try:
                 rested.send_command("EVALSHA", self._hash, *words)
