@@ -203,7 +203,7 @@ STEPS: dict[str, Callable[[], int]] = {
 FOLLOWERS: dict[str, tuple[str, ...]] = {
     "check": ("plan", "map", "cleanup", "push", "confirm"),
     "plan": ("cleanup", "push"),
-    "map": ("plan",),
+    "map": ("plan", "cleanup", "push"),
     "recheck": ("map", "plan"),
     "changes": ("recheck", "map"),
     "push": ("confirm",),

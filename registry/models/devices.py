@@ -6,12 +6,13 @@ from django.db.models.functions import Lower, Now, Right
 
 from registry.models.apps import MobileApp
 from registry.models.erasures import Erasure
+from registry.models.loading import PlainlyLoaded
 from registry.states import Platform, RetiredReason
 
 TOKEN_END = 6  # characters of a token that are shown: enough to recognise it, not to use it
 
 
-class MobileUser(models.Model):
+class MobileUser(PlainlyLoaded):
     """A user as the mobile app knows them."""
 
     app = models.ForeignKey(MobileApp, models.PROTECT, related_name="users", db_index=False)
@@ -37,7 +38,7 @@ class MobileUser(models.Model):
         return self.external_id
 
 
-class Device(models.Model):
+class Device(PlainlyLoaded):
     """One installation of one mobile app.
 
     `revision` grows with every change that matters to CI-J; the planner writes what it saw into

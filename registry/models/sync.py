@@ -7,10 +7,11 @@ from django.db.models.functions import Now
 from registry.models.apps import DataverseEnvironment, MobileApp
 from registry.models.devices import Device, MobileUser
 from registry.models.erasures import Erasure
+from registry.models.loading import PlainlyLoaded
 from registry.states import GIVEN, PINNED, DataverseTable, MappingState, MatchKey, Platform, RegistrationState, Step
 
 
-class DataverseMapping(models.Model):
+class DataverseMapping(PlainlyLoaded):
     """Which Dataverse record an app user is, and how we know.
 
     `due_at` says when to look (again), `recheck_at` when to see whether a mapped record is still what it was; a
@@ -89,7 +90,7 @@ AT_REST = Q(desired=True, state__in=[RegistrationState.REGISTERED, RegistrationS
 )
 
 
-class Registration(models.Model):
+class Registration(PlainlyLoaded):
     """What we believe CI-J knows of one (app, Dataverse user, token).
 
     The planner writes only what is desired; only the holder of the lease writes the state. A row in flight is

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Case, F, When
+from django.db.models import F
 from django.db.models.functions import Now
 
 from registry.models import DataverseMapping, Device, MobileApp, MobileUser
@@ -78,18 +78,11 @@ def _map(user: MobileUser, dataverse_id: uuid.UUID) -> None:
         mark_devices([user.pk])
 
 
-def mark_devices(users: Sequence[int], waited: Sequence[int] = ()) -> None:
-    """Have the devices of these users planned again. The user rows are locked by the caller.
-
-    Those of `waited` waited for this since their phones posted: their devices keep that time, and that post.
-    """
+def mark_devices(users: Sequence[int]) -> None:
+    """Have the devices of these users planned again. The user rows are locked by the caller."""
     theirs = Device.objects.select_for_update(no_key=True).filter(bulk.among("user_id", users)).order_by("pk")
     devices = list(theirs.values_list("pk", flat=True))
-    changed = {
-        name: Case(When(bulk.among("user_id", waited), then=F(name)), default=now) if waited else now
-        for name, now in correlation.origin().items()
-    }
-    Device.objects.filter(bulk.among("pk", devices)).update(revision=F("revision") + 1, **changed)
+    Device.objects.filter(bulk.among("pk", devices)).update(revision=F("revision") + 1, **correlation.origin())
 
 
 def _ask_for_mapping(user: MobileUser, *, again: bool) -> bool:

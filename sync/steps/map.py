@@ -26,6 +26,7 @@ from sync import connect, pauses
 from sync.clients.calls import carrying
 from sync.clients.dataverse import DataverseClient, by_value
 from sync.clients.errors import NotMade, Refused, RemoteError
+from sync.steps.plan import plan_for
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +146,8 @@ def _put_back(claimed: Sequence[DataverseMapping]) -> None:
 def settle(
     claimed: Sequence[DataverseMapping], decide: Callable[[DataverseMapping, MobileUser], dict[str, Any]]
 ) -> None:
-    """Write what `decide` makes of the mappings whose lease still holds, and mark the devices of those that moved."""
+    """Write what `decide` makes of the mappings whose lease still holds. The devices of who was found are planned at
+    once, those of who was another before are marked for the planner."""
     in_transaction(lambda: _write({mapping.pk: mapping.claim_no for mapping in claimed}, decide))
 
 
@@ -154,7 +156,7 @@ def _write(claim_nos: dict[int, int], decide: Callable[[DataverseMapping, Mobile
     locked = MobileUser.objects.select_for_update(no_key=True).filter(bulk.among("pk", claim_nos)).order_by("pk")
     users = {user.pk: user for user in locked}
     moved: list[int] = []
-    waited: list[int] = []
+    found: dict[int, tuple[MobileUser, DataverseMapping]] = {}
     changed: list[DataverseMapping] = []
     fields: set[str] = set()
     for mapping in DataverseMapping.objects.select_for_update().filter(bulk.among("pk", claim_nos)).order_by("pk"):
@@ -166,12 +168,15 @@ def _write(claim_nos: dict[int, int], decide: Callable[[DataverseMapping, Mobile
         changed.append(mapping)
         for name, value in written.items():
             setattr(mapping, name, value)
-        if before != (mapping.state, mapping.dataverse_id, mapping.table):
+        if before[0] != MappingState.MAPPED:
+            if mapping.state == MappingState.MAPPED:
+                found[mapping.pk] = (users[mapping.pk], mapping)
+        elif before != (mapping.state, mapping.dataverse_id, mapping.table):
             moved.append(mapping.pk)
-            if before[0] != MappingState.MAPPED:
-                waited.append(mapping.pk)
     bulk.update(changed, sorted(fields))
-    mark_devices(moved, waited)
+    mark_devices(moved)
+    if found:
+        plan_for(found)
 
 
 def change(mapping: DataverseMapping, user: MobileUser, answer: Answer, now: datetime) -> dict[str, Any]:

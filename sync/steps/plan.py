@@ -4,7 +4,7 @@ Pure database work, one transaction a batch. The device rows stay locked meanwhi
 state can never be written after a newer one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,10 +12,11 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import F
 
-from registry.models import DataverseMapping, Device
+from registry.models import DataverseMapping, Device, MobileUser
 from registry.services import bulk
 from registry.services.desired import Target, target
 from registry.services.locking import in_transaction
+from registry.states import DeviceState
 
 BATCH = 500
 
@@ -68,7 +69,9 @@ WHERE r.app_id = w.app_id AND r.token_hash = w.token_hash AND r.maybe_held AND N
 _HURRY_REPLACED = """
 UPDATE registry_registration r SET urgent = true, asked_by = d.changed_by, asked_at = d.changed_at
 FROM registry_device d JOIN registry_mobileapp p ON p.replaced_by_id = d.app_id
-WHERE d.id = ANY(%(devices)s) AND d.retired_at IS NULL
+-- Asked first, and once: hardly anybody has replaced a connection.
+WHERE EXISTS (SELECT FROM registry_mobileapp WHERE replaced_by_id IS NOT NULL)
+    AND d.id = ANY(%(devices)s) AND d.retired_at IS NULL
     AND r.app_id = p.id AND r.token_hash = d.token_hash AND r.maybe_held AND NOT r.urgent
     AND NOT EXISTS (
         SELECT FROM unnest(%(targets)s::bigint[], %(ids)s::uuid[]) AS w(device_id, dataverse_id)
@@ -108,13 +111,28 @@ def run_batch(limit: int = BATCH) -> int:
     return in_transaction(lambda: _plan(limit))
 
 
+def plan_for(people: Mapping[int, tuple[MobileUser, DataverseMapping]]) -> None:
+    """Plan the devices of users, by their ids, who have just been mapped: within the transaction that maps them, which
+    holds both rows, so that nobody looks for what changed first."""
+    theirs = Device.objects.select_for_update(no_key=True).filter(bulk.among("user_id", people)).order_by("pk")
+    devices = [(device, target(device, *people[device.user_id])) for device in theirs if device.user_id]
+    if devices:
+        _write(devices)
+        ids = [device.pk for device, _ in devices]
+        Device.objects.filter(bulk.among("pk", ids), revision__gt=F("planned_revision")).update(
+            planned_revision=F("revision")
+        )
+
+
 def _plan(limit: int) -> int:
     locked = _lock_changed(limit)
     # Read in a second statement: of a row that changed while the first waited, PostgreSQL locks the newest version
     # but would join the user as the older snapshot saw them. Writers of users lock the devices before they commit.
     devices = list(Device.objects.filter(bulk.among("pk", locked)).select_related("user").order_by("pk"))
     if devices:
-        _write(devices)
+        users = [device.user_id for device in devices if device.user_id]
+        mappings = {mapping.pk: mapping for mapping in DataverseMapping.objects.filter(bulk.among("pk", users))}
+        _write([(device, target(device, device.user, mappings.get(device.user_id or 0))) for device in devices])
         Device.objects.filter(bulk.among("pk", locked)).update(planned_revision=F("revision"))
     return len(devices)
 
@@ -128,18 +146,13 @@ def _lock_changed(limit: int) -> list[int]:
     return known + list(ids.filter(planned_revision=0)[: limit - len(known)])
 
 
-def _write(devices: Sequence[Device]) -> None:
-    users = [device.user_id for device in devices if device.user_id]
-    mappings = {mapping.pk: mapping for mapping in DataverseMapping.objects.filter(bulk.among("pk", users))}
-    wanted: list[tuple[Device, Target]] = []
-    for device in devices:
-        found = target(device, device.user, mappings.get(device.user_id) if device.user_id else None)
-        if isinstance(found, Target):
-            wanted.append((device, found))
+def _write(devices: Sequence[tuple[Device, Target | DeviceState]]) -> None:
+    """Write what is desired of locked devices: of each, for whom or why for nobody."""
+    wanted = [(device, found) for device, found in devices if isinstance(found, Target)]
     parameters: dict[str, Any] = {
         "soon": timedelta(seconds=1),
         "patience": settings.TOKENHUB_HANDOVER_PATIENCE,
-        "devices": [device.pk for device in devices],
+        "devices": [device.pk for device, _ in devices],
         "targets": [device.pk for device, _ in wanted],
         "apps": [device.app_id for device, _ in wanted],
         "tables": [found.table for _, found in wanted],
