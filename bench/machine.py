@@ -32,6 +32,7 @@ from tokenhub.embedded.valkey import Valkey
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER_CORE = "0"
+SERVER_THREADS = 4  # as deploy/run has it
 PATIENCE = 120.0  # seconds that a post is tried again
 OTHER_CORES = f"1-{(os.cpu_count() or 2) - 1}"
 
@@ -125,8 +126,9 @@ def spread(name: str, rates: Sequence[float]) -> dict[str, object]:
     return {"name": name, "per_second": median(rates), "lowest": min(rates), "highest": max(rates)}
 
 
-def granian(python: Path | str, application: str, port: int, *, interface: str = "wsgi", threads: int = 1) -> list[str]:
-    """granian as tokenhub runs it, with one worker."""
+def granian(python: Path | str, application: str, port: int, *, interface: str = "wsgi") -> list[str]:
+    """granian as tokenhub runs it, with one worker. By ASGI it takes no threads: Django has its own."""
+    threads = SERVER_THREADS if interface == "wsgi" else 1
     argv = [str(python), "-m", "granian", "--interface", interface, "--host", "127.0.0.1", "--port", str(port)]
     return [*argv, "--no-ws", "--workers", "1", "--blocking-threads", str(threads), application]
 

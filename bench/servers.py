@@ -19,7 +19,6 @@ SECONDS = float(os.environ.get("BENCH_SECONDS", "3"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 PINNED = ("gunicorn==27.0.1", "uvloop==0.23.0", "httptools==0.9.0")
 SERVERS = folder() / "servers"  # what tokenhub itself does not need
-THREADS = 4  # as deploy/run has it
 
 
 @dataclass(frozen=True)
@@ -76,10 +75,7 @@ def _run(candidate: Candidate, stores: Stores, wanted: Load) -> Measured:
 def _argv(candidate: Candidate, port: int) -> Iterator[str]:
     kind, _, how = candidate.server.partition(" ")
     if kind == "granian":
-        threads = 1 if how else THREADS  # with ASGI granian takes no threads; Django has its own
-        yield from machine.granian(
-            sys.executable, candidate.application, port, interface=how or "wsgi", threads=threads
-        )
+        yield from machine.granian(sys.executable, candidate.application, port, interface=how or "wsgi")
         return
     yield from (sys.executable, "-m", kind)
     if kind == "uvicorn":
@@ -87,5 +83,9 @@ def _argv(candidate: Candidate, port: int) -> Iterator[str]:
         yield from ("--no-access-log", "--lifespan", "off", "--workers", "1")
     else:
         yield from ("--bind", f"127.0.0.1:{port}", "--workers", "1", "--keep-alive", "75")
-        yield from ("--worker-class", "sync") if how else ("--worker-class", "gthread", "--threads", str(THREADS))
+        yield from (
+            ("--worker-class", "sync")
+            if how
+            else ("--worker-class", "gthread", "--threads", str(machine.SERVER_THREADS))
+        )
     yield candidate.application

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from registry.models import MobileApp, Registration
-from registry.services import own_connection, repeats
+from registry.services import own_connection
 from registry.services.keys import create_key
 from registry.services.valkey import valkey
 from registry.states import RegistrationState
@@ -48,13 +48,13 @@ def test_a_launch_that_changes_nothing_is_one_select_and_one_trip_to_valkey(
     body = {**LAUNCH, "user": {"id": "anna", "email": "anna@example.com"}}
     assert repeat(web, key, body) == 0
     asked: list[Any] = []
-    find = repeats._finds_a_row
+    ask = own_connection.ask
 
-    def counted(parameters: Any) -> bool:
-        asked.append(parameters)
-        return find(parameters)
+    def counted(sent: Any) -> Any:
+        asked.extend(sent)
+        return ask(sent)
 
-    monkeypatch.setattr(repeats, "_finds_a_row", counted)
+    monkeypatch.setattr(own_connection, "ask", counted)
     before = valkey_calls()
     with at_most(0):
         assert web.post(key, body).body["result"] == "unchanged"
@@ -67,13 +67,13 @@ def test_a_plain_change_is_one_trip_more(web: Web, app: MobileApp, monkeypatch: 
     key = create_key(app=app, kind="server")
     assert repeat(web, key, LAUNCH) == 0
     trips: list[int] = []
-    run = own_connection.run
+    ask = own_connection.ask
 
     def counted(sent: Any) -> Any:
         trips.append(len(sent))
-        return run(sent)
+        return ask(sent)
 
-    monkeypatch.setattr(own_connection, "run", counted)
+    monkeypatch.setattr(own_connection, "ask", counted)
     with at_most(0):
         assert web.post(key, {**LAUNCH, "token": "token-2"}).body["result"] == "updated"
         assert web.post(key, {**LAUNCH, "installation_id": "phone-2", "token": "token-3"}).status == 201

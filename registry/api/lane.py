@@ -40,7 +40,7 @@ from registry.services.ingest import INFO_FIELDS, LAUNCHES, Launch, LaunchUser, 
 from registry.services.keys import known_key
 from registry.services.normalise import device_token, email_address, phone_number
 from registry.services.plain_changes import record_plainly
-from registry.services.repeats import changes_nothing
+from registry.services.repeats import asking
 from registry.services.user_tokens import user_of_known_issuer
 from registry.states import Platform
 
@@ -100,11 +100,16 @@ def _answer(environ: Environ) -> tuple[Result, bytes, list[Header]] | None:
     environ["wsgi.input"] = io.BytesIO(body)  # for whoever reads it next
     caller = Caller(key)
     launch = _launch(caller, body, environ.get("HTTP_INSTALLATION_SECRET", ""))
+    # PostgreSQL looks while Valkey counts, but not for callers who are refused: they shall cost no more than counting.
+    early = None if launch is None or limits.refused_lately() else asking(caller.app.pk, launch)
     counts = environ[COUNTED] = counting()
-    if any(count.exceeded for count in counts):
+    unchanged = early and early()
+    if launch is None or any(count.exceeded for count in counts):
         return None
-    recorded = None if launch is None else _record(caller.app, launch)
-    if launch is None or recorded is None:
+    if unchanged is None:
+        unchanged = asking(caller.app.pk, launch)()
+    recorded = _record(caller.app, launch, unchanged=unchanged)
+    if recorded is None:
         return None
     result, secret = recorded
     answer = b'{"installation_id":"%s","result":"%s"' % (launch.installation_id.encode(), result.encode())
@@ -113,9 +118,9 @@ def _answer(environ: Environ) -> tuple[Result, bytes, list[Header]] | None:
     return result, answer, [*constant, *headers(counts)]
 
 
-def _record(app: MobileApp, launch: Launch) -> tuple[Result, str] | None:
+def _record(app: MobileApp, launch: Launch, *, unchanged: bool) -> tuple[Result, str] | None:
     """What the launch changed, with the secret to hand out; None where that takes more than one question."""
-    if changes_nothing(app.pk, launch):
+    if unchanged:
         LAUNCHES.add(app.slug, Result.UNCHANGED.value)
         return Result.UNCHANGED, ""
     return record_plainly(app, launch) if _is_valid(app, launch) else None

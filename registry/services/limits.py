@@ -120,6 +120,17 @@ class _Outage:
     until = 0.0
 
 
+class _Flood:
+    """Until when this process takes it that some caller goes on after its limit is used up."""
+
+    until = 0.0
+
+
+def refused_lately() -> bool:
+    """Whether this process has refused a request in the last second."""
+    return time.monotonic() < _Flood.until
+
+
 def count(limits: Sequence[Limit]) -> list[Count]:
     """Count one request; nothing was counted where one of them is exceeded. Nothing at all while Valkey is away."""
     return counting(limits)()
@@ -142,7 +153,10 @@ def _counted(limits: Sequence[Limit], answer: Callable[[], Any]) -> list[Count]:
         used = answer()
     except redis.RedisError as error:
         return _not_counted(error)()
-    return [Count(limit, float(seconds)) for limit, seconds in zip(limits, used, strict=True)]
+    counts = [Count(limit, float(seconds)) for limit, seconds in zip(limits, used, strict=True)]
+    if any(count.exceeded for count in counts):
+        _Flood.until = time.monotonic() + 1.0
+    return counts
 
 
 def _not_counted(error: redis.RedisError) -> Callable[[], list[Count]]:

@@ -9,8 +9,9 @@ import select
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -38,6 +39,7 @@ class _Own(threading.local):
 
     connection: "psycopg.Connection[Any] | None" = None
     prepared: frozenset[bytes] = frozenset()
+    asked = False  # and nobody has read the answer yet
     rests_until = 0.0
 
 
@@ -67,7 +69,7 @@ def open_connections() -> int:
 
 def forget_connection() -> None:
     """Close this thread's connection; the next launch makes another."""
-    kept, _own.connection = _own.connection, None
+    kept, _own.connection, _own.asked = _own.connection, None, False
     if kept is not None:
         with contextlib.suppress(psycopg.Error):
             kept.close()
@@ -75,14 +77,39 @@ def forget_connection() -> None:
 
 def run(sent: Sequence[tuple[Statement, Parameters]]) -> list[Any] | None:
     """Send these in one round trip and one transaction; return libpq's result of each, or None where one failed."""
+    return ask(sent)()
+
+
+def ask(sent: Sequence[tuple[Statement, Parameters]]) -> Callable[[], list[Any] | None]:
+    """`run` for who has something else to do meanwhile: what is returned waits for the results, on this thread."""
     if time.monotonic() < _own.rests_until:
-        return None
+        return _nothing
     try:
-        results = _run(_connected(sent), sent)
+        libpq = _connected(sent)
     except psycopg.Error:
         _own.rests_until = time.monotonic() + REST
         forget_connection()
+        return _nothing
+    try:
+        _own.asked = True
+        _send(libpq, sent)
+    except psycopg.Error:
+        forget_connection()
+        return _nothing
+    return partial(_answered, libpq, len(sent))
+
+
+def _nothing() -> None:
+    """What is known where nobody answers."""
+
+
+def _answered(libpq: Any, count: int) -> list[Any] | None:
+    try:
+        results = _results(libpq, count)
+    except psycopg.Error:
+        forget_connection()
         return None
+    _own.asked = False
     good = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
     if any(result is None or result.status not in good for result in results):
         forget_connection()  # the server was restarted, say, or is shutting down
@@ -90,32 +117,30 @@ def run(sent: Sequence[tuple[Statement, Parameters]]) -> list[Any] | None:
     return results
 
 
-def _run(libpq: Any, sent: Sequence[tuple[Statement, Parameters]]) -> list[Any]:
+def _send(libpq: Any, sent: Sequence[tuple[Statement, Parameters]]) -> None:
+    """Where there are several, PostgreSQL makes one transaction of all that comes before a sync, and ends it there: all
+    of it or nothing."""
     if len(sent) > 1:
-        return _pipeline(libpq, sent)
-    statement, parameters = sent[0]
-    if settings.TOKENHUB_PGBOUNCER:
-        return [libpq.exec_params(statement.sql, parameters)]
-    return [libpq.exec_prepared(statement.name, parameters)]
-
-
-def _pipeline(libpq: Any, sent: Sequence[tuple[Statement, Parameters]]) -> list[Any]:
-    """PostgreSQL makes one transaction of all that comes before a sync, and ends it there: all of it or nothing."""
-    libpq.enter_pipeline_mode()
+        libpq.enter_pipeline_mode()
     for statement, parameters in sent:
         if settings.TOKENHUB_PGBOUNCER:
             libpq.send_query_params(statement.sql, parameters)
         else:
             libpq.send_query_prepared(statement.name, parameters)
-    libpq.pipeline_sync()
-    while libpq.flush():
-        _wait(libpq, select.POLLOUT)
+    if len(sent) > 1:
+        libpq.pipeline_sync()
+        while libpq.flush():
+            _wait(libpq, select.POLLOUT)
+
+
+def _results(libpq: Any, count: int) -> list[Any]:
     results = []
-    for _ in sent:
+    for _ in range(count):
         results.append(_next(libpq))
         _next(libpq)  # None: the end of that statement's results
-    _next(libpq)  # the sync: committed
-    libpq.exit_pipeline_mode()
+    if count > 1:
+        _next(libpq)  # the sync: committed
+        libpq.exit_pipeline_mode()
     return results
 
 
@@ -134,6 +159,8 @@ def _wait(libpq: Any, what: int) -> None:
 
 
 def _connected(sent: Sequence[tuple[Statement, Parameters]]) -> Any:
+    if _own.asked:
+        forget_connection()  # or this one would read that answer
     if _own.connection is None:
         _own.connection, _own.prepared = _connect(), frozenset()
     libpq = _own.connection.pgconn

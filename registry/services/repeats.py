@@ -4,12 +4,16 @@ The ORM and the connection handling around one SELECT cost many times the SELECT
 changes nothing. So those are told from the others here, below both.
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 from django.conf import settings
 
 from registry.crypto import sha256
 from registry.services import own_connection
 from registry.services.ingest import INFO_FIELDS, Launch
-from registry.services.own_connection import Parameters, Statement, binary, flag, text
+from registry.services.own_connection import Statement, binary, flag, text
 
 # The row of a launch that changes nothing, and no row for any other: what `registry.services.ingest` does step by step.
 _UNCHANGED = Statement(
@@ -39,31 +43,31 @@ WHERE d.app_id = $1::bigint AND d.installation_id = $2::text
 _GIVEN = ("email", "phone", "push_consent", "tracking_consent")
 
 
-def changes_nothing(app_id: int, launch: Launch) -> bool:
-    """Whether the tables say all that the launch says, so that nothing has to be written.
+def asking(app_id: int, launch: Launch) -> Callable[[], bool]:
+    """Ask whether the tables say all that the launch says, so that nothing has to be written; what is returned waits
+    for the answer, on this thread.
 
-    Its texts have to be free of NUL, where libpq would end them. False also where the database did not tell.
+    The launch's texts have to be free of NUL, where libpq would end them. False also where the database did not tell.
     """
     user, info = launch.user, launch.info
     given = user.given if user else {}
-    return _finds_a_row(
-        [
-            text(app_id),
-            text(launch.installation_id),
-            text(launch.token),
-            text(launch.platform),
-            b"%d seconds" % settings.TOKENHUB_LAST_SEEN_INTERVAL.total_seconds(),
-            *(text(info.get(name)) for name in INFO_FIELDS),
-            text(launch.sequence),
-            text(launch.user_token_issued_at),
-            binary(None if launch.secret is None else sha256(launch.secret)),
-            flag(launch.keep_user),
-            text(user.external_id if user else None),
-            *(text(given.get(name)) for name in _GIVEN),
-        ]
-    )
+    parameters = [
+        text(app_id),
+        text(launch.installation_id),
+        text(launch.token),
+        text(launch.platform),
+        b"%d seconds" % settings.TOKENHUB_LAST_SEEN_INTERVAL.total_seconds(),
+        *(text(info.get(name)) for name in INFO_FIELDS),
+        text(launch.sequence),
+        text(launch.user_token_issued_at),
+        binary(None if launch.secret is None else sha256(launch.secret)),
+        flag(launch.keep_user),
+        text(user.external_id if user else None),
+        *(text(given.get(name)) for name in _GIVEN),
+    ]
+    return partial(_finds_a_row, own_connection.ask([(_UNCHANGED, parameters)]))
 
 
-def _finds_a_row(parameters: Parameters) -> bool:
-    results = own_connection.run([(_UNCHANGED, parameters)])
-    return results is not None and results[0].ntuples == 1
+def _finds_a_row(answer: Callable[[], list[Any] | None]) -> bool:
+    results = answer()
+    return results is not None and bool(results[0].ntuples == 1)

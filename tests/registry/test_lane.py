@@ -23,7 +23,7 @@ from pytest_django import Settings
 from registry.api.lane import Lane
 from registry.models import ApiKey, DataverseMapping, Device, HistoryEntry, MobileApp, MobileUser, TokenIssuer
 from registry.ports import work_waiting
-from registry.services import keys, own_connection
+from registry.services import keys, limits, own_connection
 from registry.services.keys import create_key, revoke_key
 from registry.services.reconcile import begin
 from registry.services.token_issuers import set_token_issuer
@@ -92,7 +92,7 @@ def processes_memory(settings: Settings) -> Iterator[None]:
     settings.TOKENHUB_LIMIT_SERVER_KEY = settings.TOKENHUB_LIMIT_MOBILE_KEY = 1_000_000
     settings.TOKENHUB_LIMIT_ADDRESS = 1_000_000
     keys._processes_keys.clear()
-    own_connection._own.rests_until = 0.0
+    own_connection._own.rests_until = limits._Flood.until = 0.0
     yield
     keys._processes_keys.clear()
     own_connection.forget_connection()
@@ -245,6 +245,33 @@ def test_a_request_that_goes_on_to_django_is_counted_once(
     told = [web.post(key, {**LAUNCH, "model": f"model {number}"}).headers["RateLimit"] for number in range(4)]
     assert web.by_django == 4
     assert [part.split(";")[1] for part in told] == ["r=5", "r=4", "r=3", "r=2"]
+
+
+def test_whoever_is_refused_costs_the_database_one_question(
+    web: Web, app: MobileApp, settings: Settings, new_minute: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.TOKENHUB_LIMIT_SERVER_KEY = 4
+    key = create_key(app=app, kind="server")
+    assert repeat(web, key) == 0  # the third
+    asked: list[Any] = []
+    ask = own_connection.ask
+
+    def counted(sent: Any) -> Any:
+        asked.extend(sent)
+        return ask(sent)
+
+    monkeypatch.setattr(own_connection, "ask", counted)
+    assert [web.post(key, LAUNCH).status for _ in range(5)] == [200, 429, 429, 429, 429]
+    assert len(asked) == 2
+
+
+def test_an_answer_that_nobody_read_is_not_given_to_the_next_who_asks(db: None) -> None:
+    one, two = (own_connection.Statement(f"say {number}".encode(), b"SELECT %d" % number) for number in (1, 2))
+    own_connection.ask([(one, [])])
+    for _ in range(2):
+        results = own_connection.run([(two, [])])
+        assert results is not None
+        assert results[0].get_value(0, 0) == b"2"
 
 
 def test_a_text_with_a_nul_is_not_what_it_begins_with(web: Web, app: MobileApp) -> None:
