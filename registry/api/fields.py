@@ -12,8 +12,9 @@ from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from registry.services.normalise import MAX_USER_ID, UNREADABLE, is_user_id
+
 INSTALLATION_ID = r"[A-Za-z0-9._:\-]{1,128}"
-UNREADABLE = "\ufffd"
 FORBIDDEN = re.compile("[\\x00-\\x1f\\ud800-\\udfff]")
 GUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
@@ -34,10 +35,15 @@ class TextField(serializers.CharField):
 
 @extend_schema_field({"type": "string", "format": "user-id"})
 class UserIdField(TextField):
-    """Your own id of a user. Two that look alike would be two users: all of it can be seen."""
+    """Your own id of a user, as `is_user_id` has it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=MAX_USER_ID, **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
         text = super().to_internal_value(data)
+        if is_user_id(text):
+            return text
         if UNREADABLE in text:
             raise serializers.ValidationError("holds U+FFFD, which stands for what is no UTF-8.")
         for character in text:

@@ -28,7 +28,7 @@ from django.utils.module_loading import import_string
 from rest_framework.exceptions import APIException
 
 from registry.api.authentication import Caller
-from registry.api.fields import INSTALLATION_ID, UNREADABLE, time_zones
+from registry.api.fields import INSTALLATION_ID, time_zones
 from registry.api.identity import has_to_prove, who
 from registry.api.limits import COUNTED, address_in, headers
 from registry.api.parsers import unambiguous
@@ -38,7 +38,7 @@ from registry.services import correlation, limits
 from registry.services.errors import InvalidInput
 from registry.services.ingest import INFO_FIELDS, LAUNCHES, Launch, LaunchUser, Result
 from registry.services.keys import known_key
-from registry.services.normalise import device_token, email_address, phone_number
+from registry.services.normalise import device_token, email_address, is_user_id, phone_number
 from registry.services.plain_changes import record_plainly
 from registry.services.repeats import asking
 from registry.services.user_tokens import user_of_known_issuer
@@ -53,7 +53,6 @@ PATH = "/api/v1/devices"
 ROUTE = PATH.removeprefix("/")  # as Django names it
 MAX_BODY = 16 * 1024
 MAX_USER_TOKEN = 8192
-MAX_USER_ID = 255
 MAX_EMAIL = 254
 NEEDED = {"installation_id", "platform", "token"}
 BEARER = "Bearer "
@@ -205,6 +204,7 @@ def _is_plain_user(user: Any) -> bool:
     return all(_is_plain(user[name]) for name in texts) and all(isinstance(user[name], bool) for name in consents)
 
 
+_PLATFORMS = frozenset(Platform.values)
 _LENGTHS: dict[str, int] = {name: LaunchSerializer().fields[name].max_length for name in INFO_FIELDS}  # type: ignore[attr-defined]
 
 
@@ -214,7 +214,7 @@ def _is_valid(app: MobileApp, launch: Launch) -> bool:
     try:
         return (
             re.fullmatch(INSTALLATION_ID, launch.installation_id) is not None
-            and launch.platform in Platform.values
+            and launch.platform in _PLATFORMS
             and device_token("token", launch.token, launch.platform) == launch.token
             and all(len(value) <= _LENGTHS[name] for name, value in info.items())
             and (not info.get("time_zone") or info["time_zone"] in time_zones())
@@ -227,9 +227,7 @@ def _is_valid(app: MobileApp, launch: Launch) -> bool:
 def _is_valid_user(app: MobileApp, user: LaunchUser) -> bool:
     email, phone = user.given.get("email"), user.given.get("phone")
     return (
-        _is_plain(user.external_id)
-        and UNREADABLE not in user.external_id
-        and len(user.external_id) <= MAX_USER_ID
+        is_user_id(user.external_id)
         and (not email or (len(email) <= MAX_EMAIL and email_address("email", email) == email))
         and (not phone or phone_number("phone", phone, app.default_region) == phone)
     )

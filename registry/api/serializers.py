@@ -98,7 +98,7 @@ class UserSerializer(ProfileSerializer):
         ],
     }
 
-    id = UserIdField(max_length=255, required=False)
+    id = UserIdField(required=False)
     token = TextField(max_length=8192, required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ USER_ID = OpenApiParameter(
 def checked_id(user_id: str) -> str:
     """The id that the path names, as launches have it. Raises ValidationError."""
     try:
-        return str(UserIdField(max_length=255).run_validation(user_id))
+        return str(UserIdField().run_validation(user_id))
     except serializers.ValidationError as error:
         raise serializers.ValidationError({"user_id": error.detail}) from None
 

@@ -24,6 +24,17 @@ _FIREBASE_INSTALLATION = re.compile(r"[cdef][A-Za-z0-9_-]{21}")
 _FULL_APNS_TOKEN = re.compile(r"[0-9a-fA-F]{64}")
 
 
+MAX_USER_ID = 255
+UNREADABLE = "\ufffd"  # stands for what is no UTF-8, in a path above all
+
+
+def is_user_id(value: str) -> bool:
+    """Whether an app may call a user so: all of it can be seen, and nobody would trim it. Two that look alike would be
+    two users, and one of them would be exported and erased as the other."""
+    visible = 0 < len(value) <= MAX_USER_ID and value.isprintable() and UNREADABLE not in value
+    return visible and value == value.strip()
+
+
 def https_origin(field: str, text: str, suffixes: Sequence[str]) -> str:
     """Return `https://host[:port]` for any documented spelling of an endpoint.
 

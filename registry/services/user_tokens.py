@@ -30,7 +30,7 @@ from registry.crypto import sha256
 from registry.models import MobileApp, TokenIssuer
 from registry.ports import announce
 from registry.services.errors import InvalidInput
-from registry.services.normalise import email_address, phone_number
+from registry.services.normalise import MAX_USER_ID, email_address, is_user_id, phone_number
 
 ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 SYMMETRIC = ("HS256", "HS384", "HS512")
@@ -324,11 +324,10 @@ def _read(claims: dict[str, Any], issuer: TokenIssuer, app: MobileApp) -> Signed
     external_id = claims[issuer.user_claim]
     if isinstance(external_id, int) and not isinstance(external_id, bool):
         external_id = str(external_id)
-    usable = isinstance(external_id, str) and 0 < len(external_id) <= 255 and external_id.isprintable()
-    # An id with blanks around it is cut in a path, and would be exported and erased as somebody else; one with U+FFFD,
-    # which stands for what is no UTF-8, is refused there.
-    if not usable or external_id != external_id.strip() or "\ufffd" in external_id:
-        raise InvalidInput("user.token", f"The claim {issuer.user_claim} is not a user id of 1 to 255 characters.")
+    if not isinstance(external_id, str) or not is_user_id(external_id):
+        raise InvalidInput(
+            "user.token", f"The claim {issuer.user_claim} is not a user id of 1 to {MAX_USER_ID} characters."
+        )
     given = {}
     email = _vouched_for(claims, issuer, issuer.email_claim, "email_verified")
     if email:
