@@ -286,7 +286,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "tokenhub.logs.formatter"}},
-    "filters": {"without_path": {"()": "tokenhub.logs.WithoutPath"}},
+    "filters": {
+        "without_path": {"()": "tokenhub.logs.WithoutPath"},
+        "without_stack": {"()": "tokenhub.logs.WithoutStack"},
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("TOKENHUB_LOG_LEVEL", "INFO")},
     "loggers": {
@@ -299,7 +302,7 @@ LOGGING = {
         # Two lines for every nudge would bury what the steps say they did.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
-        "celery.beat": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING", "filters": ["without_stack"]},
         **{name: {"level": "INFO"} for name in ("celery.utils.functional", "celery.pool", "kombu", "redis")},
     },
 }
