@@ -110,7 +110,7 @@ def main(path: Path) -> None:
     from registry.services.import_files import read_rows
 
     app = MobileApp.objects.get()
-    for rows in batched(read_rows(path), MAX_IMPORT):
+    for rows in batched(read_rows(path, app.slug), MAX_IMPORT):
         check_rows(app, [row.value for row in rows if not row.error])
 
 

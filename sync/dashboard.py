@@ -12,7 +12,7 @@ from django.http import HttpRequest
 
 from registry.models import DayFigures, EventCount, MobileApp
 from registry.services import clock
-from registry.services.access import visible_apps
+from registry.services.access import scope_of, visible_apps
 from registry.services.figures import LIVING, percentile
 from registry.states import Platform, RegistrationState
 from sync.status import oldest_due
@@ -41,6 +41,7 @@ def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     rows = list(found)
     context["dashboard"] = {
         "apps": apps,
+        "every_app": scope_of(request.user).every,
         "chosen": chosen[0] if len(chosen) == 1 and len(apps) > 1 else None,
         **_glance(rows, today, chosen),
         **_charts(rows, days, _relayed(chosen, days[0])),

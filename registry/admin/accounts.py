@@ -38,6 +38,7 @@ class AppScopeInline(StackedInline[AppScope, User]):
 class ConsoleUserAdmin(UserAdmin[User], ConsoleAdmin):
     """Accounts are switched off, not deleted: the audit log names them."""
 
+    list_title = "Accounts"
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -112,6 +113,8 @@ class ConsoleUserAdmin(UserAdmin[User], ConsoleAdmin):
 @admin.register(Group)
 class ConsoleGroupAdmin(GroupAdmin, ConsoleAdmin):
     """Roles. Those of tokenhub are set by `migrate`, and not edited."""
+
+    list_title = "Roles"
 
     def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
         return (obj is None or obj.name not in ROLES) and super().has_change_permission(request, obj)

@@ -39,6 +39,7 @@ class AppForm(forms.ModelForm[models.MobileApp]):
 
 @admin.register(models.MobileApp)
 class MobileAppAdmin(ConsoleAdmin):
+    list_title = "Apps"
     empty_text = "Connect an app, above: the Developer information tab of CI-J has what is asked for."
     app_path = "pk"
     form = AppForm

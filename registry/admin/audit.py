@@ -27,6 +27,7 @@ class Actor(admin.RelatedFieldListFilter):
 class AuditAdmin(KeysetAdmin):
     """One line for each change that a person made, and each look at what is hidden."""
 
+    list_title = "Audit log"
     list_display = ("timestamp", "who", "action", "what", "details", "remote_addr")
     list_display_links = ("timestamp",)
     list_select_related = ("actor", "content_type")

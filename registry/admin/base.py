@@ -43,10 +43,12 @@ class ConsoleAdmin(ModelAdmin[Any]):
 
     `app_path` leads from a row to its app ("pk" from an app itself), and limits all that one sees and can choose from
     to the apps that one may see. Rows without a path are for those who see every app. Lists do not count the table.
-    `empty_text` says how rows come into a list that has none.
+    `list_title` is what the menu calls the list, where that is not the table's name. `empty_text` says how rows come
+    into a list that has none.
     """
 
     app_path: str | None = None
+    list_title = ""
     empty_text = ""
     show_full_result_count = False
     list_per_page = 50
@@ -58,10 +60,13 @@ class ConsoleAdmin(ModelAdmin[Any]):
             return rows if scope.every else rows.none()
         return scope.limit(rows, self.app_path)
 
+    def called(self) -> str:
+        """What its list is called: as in the menu."""
+        return self.list_title or capfirst(str(self.opts.verbose_name_plural))
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Called what it lists, not "Select device to view"."""
-        title = capfirst(str(self.opts.verbose_name_plural))
-        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+        return super().changelist_view(request, {"title": self.called(), **(extra_context or {})})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return self.limit(super().get_queryset(request), scope_of(request.user))

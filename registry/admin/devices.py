@@ -14,6 +14,7 @@ from registry.services.bulk_jobs import IMPORTS
 
 @admin.register(models.MobileUser)
 class MobileUserAdmin(LeadsToExplain, BulkAdmin):
+    list_title = "Users"
     empty_text = "A user appears with the first launch that names one, or when your server makes one (PUT /users)."
     app_path = "app"
     list_display = ("external_id", "app", "email", "phone", "push_consent", "tracking_consent")

@@ -141,7 +141,7 @@ def start_import(app: MobileApp, name: str, pieces: Iterator[bytes], by: Any) ->
         if not size:
             raise InvalidInput("file", "is empty.")
         job.total, job.model = size, PurePath(name).suffix
-        next(rows_of(file_of(job), job.model), None)  # the heading
+        next(rows_of(file_of(job), job.model, app.slug), None)  # the heading
         job.save()
         record(job, f"started: {job.what}", by)
         announce(["bulk"])

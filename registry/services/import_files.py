@@ -20,7 +20,8 @@ TEXT = (
     *("retired_at", "user.id", "user.email", "user.phone"),
 )
 TRUTH = ("user.push_consent", "user.tracking_consent")
-COLUMNS = (*TEXT, *TRUTH, "sequence")
+APP = "app"  # as a file that was exported has it: rows of another app than the import's are errors
+COLUMNS = (APP, *TEXT, *TRUTH, "sequence")
 REQUIRED = ("installation_id", "platform", "token")
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 
@@ -46,13 +47,16 @@ def fingerprint(path: Path) -> str:
     return f"{size}:{digest.hexdigest()}"
 
 
-def read_rows(path: Path, offset: int = 0, line: int = 1) -> Iterator[Row]:
-    """The rows from `offset` on, which is where a row begins, on `line`. Raises InvalidInput for a useless heading."""
+def read_rows(path: Path, app: str, offset: int = 0, line: int = 1) -> Iterator[Row]:
+    """The rows from `offset` on, which is where a row begins, on `line`, for the app of that slug.
+
+    Raises InvalidInput for a useless heading.
+    """
     with path.open("rb") as file:
-        yield from rows_of(file, path.suffix, offset, line)
+        yield from rows_of(file, path.suffix, app, offset, line)
 
 
-def rows_of(file: BinaryIO, suffix: str, offset: int = 0, line: int = 1) -> Iterator[Row]:
+def rows_of(file: BinaryIO, suffix: str, app: str, offset: int = 0, line: int = 1) -> Iterator[Row]:
     """The same, of an open file whose name ends so."""
     if suffix.lower() not in (".csv", ".jsonl"):
         raise InvalidInput("file", "must be a .csv or a .jsonl file.")
@@ -63,7 +67,7 @@ def rows_of(file: BinaryIO, suffix: str, offset: int = 0, line: int = 1) -> Iter
     columns = _columns(next(csv.reader(lines), []))
     if offset:
         lines = _Lines(file, offset, line)
-    yield from _csv_rows(lines, columns)
+    yield from _csv_rows(lines, columns, app)
 
 
 class _Lines:
@@ -134,7 +138,7 @@ def _columns(heading: list[str]) -> list[str]:
     return columns
 
 
-def _csv_rows(lines: _Lines, columns: list[str]) -> Iterator[Row]:
+def _csv_rows(lines: _Lines, columns: list[str], app: str) -> Iterator[Row]:
     reader = csv.reader(lines, strict=True)
     while True:
         line, begin = lines.line, lines.offset
@@ -156,11 +160,11 @@ def _csv_rows(lines: _Lines, columns: list[str]) -> Iterator[Row]:
             reader = csv.reader(lines, strict=True)
             yield Row(line, lines.line, lines.offset, None, error)
         elif cells:
-            value, error = _object(columns, cells)
+            value, error = _object(columns, cells, app)
             yield Row(line, lines.line, lines.offset, value, error)
 
 
-def _object(columns: list[str], cells: list[str]) -> tuple[Any, str]:
+def _object(columns: list[str], cells: list[str], app: str) -> tuple[Any, str]:
     """The row as the API takes it. An empty cell says nothing."""
     if len(cells) != len(columns):
         return None, f"The row has {len(cells)} cells, the heading {len(columns)}."
@@ -169,6 +173,10 @@ def _object(columns: list[str], cells: list[str]) -> tuple[Any, str]:
         if not cell.strip():
             continue
         value: Any = unguarded(cell if name == "token" else cell.strip())
+        if name == APP:
+            if value != app:
+                return None, f"The row is of the app {value}. Leave the column out to import it into {app}."
+            continue
         if name in TRUTH and value.lower() in (*_TRUE, *_FALSE):
             value = value.lower() in _TRUE
         elif name == "sequence" and value.isdecimal() and len(value) < 20:

@@ -30,6 +30,7 @@ def _of_user(name: str) -> Column:
 
 # What an import takes, and nothing else.
 _DEVICE: dict[str, Column] = {
+    "app": lambda row: row.app.slug,
     **_own("installation_id", "platform", "token", "app_version", "os_version", "model", "locale", "time_zone"),
     **_own("last_seen"),
     "user.id": _of_user("external_id"),
@@ -50,6 +51,8 @@ _USER: dict[str, Column] = {
     "mapping": lambda row: row.mapping.state if hasattr(row, "mapping") else "",
     "table": lambda row: row.mapping.table if hasattr(row, "mapping") else "",
     "dataverse_id": lambda row: row.mapping.dataverse_id if hasattr(row, "mapping") else "",
+    "matched_by": lambda row: row.mapping.matched_by if hasattr(row, "mapping") else "",
+    "decided_by": lambda row: row.mapping.decided_by if hasattr(row, "mapping") else "",
 }
 _REGISTRATION: dict[str, Column] = {
     "app": lambda row: row.app.slug,
@@ -58,7 +61,7 @@ _REGISTRATION: dict[str, Column] = {
     **_own("sent_at", "registered_at", "cleaned_at"),
 }
 TABLES: Mapping[type[Model], tuple[dict[str, Column], tuple[str, ...]]] = {
-    Device: (_DEVICE, ("user",)),
+    Device: (_DEVICE, ("app", "user")),
     MobileUser: (_USER, ("app", "mapping")),
     Registration: (_REGISTRATION, ("app", "device")),
 }
@@ -81,7 +84,7 @@ def export(model: type[Model], choice: Choice, *, whole_tokens: bool) -> Iterato
 
 
 _SECRETS: Mapping[type[Model], tuple[str, ...]] = {
-    Device: (),
+    Device: tuple(secret_columns("app__")),
     MobileUser: tuple(secret_columns("app__")),
     Registration: tuple(secret_columns("app__")),
 }

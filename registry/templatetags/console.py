@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from django import template
+from django.contrib import admin
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -41,6 +43,17 @@ def token_end(row: Any) -> str:
 def dynamics_url(environment: DataverseEnvironment, table: str, record: uuid.UUID | None) -> str:
     """The record's page in Dynamics, or "" where there is none to tell."""
     return record_url(environment, table, record) if record else ""
+
+
+@register.simple_tag(takes_context=True)
+def parent_list(context: template.Context) -> dict[str, str] | None:
+    """The list that a page about a table's rows is below; None for the list itself, and for pages of no table."""
+    opts = context.get("opts")
+    page: Any = opts and admin.site._registry.get(opts.model)  # noqa: SLF001 it has no public name
+    if not page or context.get("cl"):
+        return None
+    url = reverse(f"admin:{page.opts.app_label}_{page.opts.model_name}_changelist")
+    return {"title": page.called(), "url": url}
 
 
 @register.filter

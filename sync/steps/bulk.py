@@ -98,7 +98,7 @@ def _batch(job: BulkJob, act: "Act") -> bool:
 
 def _import(job: BulkJob) -> bool:
     app = MobileApp.objects.get(pk=job.app_id or 0)
-    rows = list(islice(rows_of(bulk_jobs.file_of(job), job.model, job.position, job.line), IMPORT_BATCH))
+    rows = list(islice(rows_of(bulk_jobs.file_of(job), job.model, app.slug, job.position, job.line), IMPORT_BATCH))
     good = [row for row in rows if not row.error]
     told = dict(zip([row.line for row in good], import_rows(app, [row.value for row in good]), strict=True))
     errors = []

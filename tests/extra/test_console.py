@@ -72,3 +72,19 @@ def test_the_keyboard_alone_gets_to_an_explanation_and_past_the_menu(tmp_path: P
         page.keyboard.press("Enter")
         page.keyboard.press("Tab")
         assert page.locator(":focus").get_attribute("id") == "q"
+
+
+def test_a_form_on_a_phone_has_all_its_fields(tmp_path: Path, chief: User, fleet: None) -> None:
+    """Lists leave columns out there, and the rows of a form have the same names."""
+    app = MobileApp.objects.get()
+    with web_server(tmp_path / "web.log", workers=1) as url, chromium(url, PHONE) as console:
+        console.sign_in(chief)
+        for path, fields in {
+            reverse("admin:auth_user_change", args=[chief.pk]): ("email", "is_superuser"),
+            reverse("admin:registry_mobileapp_change", args=[app.pk]): ("dataverse", "identity"),
+            reverse("admin:registry_dataverseenvironment_add"): ("tenant",),
+            reverse("admin:registry_tokenissuer_add"): ("audience", "jwks_url"),
+        }.items():
+            page = console.open(path)
+            for field in fields:
+                assert page.locator(f".field-{field}").first.is_visible(), (path, field)

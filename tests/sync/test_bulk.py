@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from registry.models import (
     Registration,
 )
 from registry.services import bulk_jobs as service
+from registry.services.decisions import pin
 from registry.services.keys import create_key
 from registry.states import BulkKind, BulkState, RetiredReason
 from sync.steps import bulk
@@ -231,7 +233,9 @@ def test_a_file_is_imported_and_each_bad_row_is_told(app: MobileApp, operator: C
     work(job)
     assert (job.state, job.done, job.changed, job.failed) == (BulkState.DONE, 450, 449, 1)
     assert Device.objects.count() == 449
-    assert "Line 8: platform" in page(operator, job)
+    shown = page(operator, job)
+    assert "Line 8: platform: " in shown
+    assert f"Bulk actions chevron_right {job}" in shown, "the page says which one it is about"
     assert "450 rows: 449 made or changed a device, 0 were known already" in page(operator, job)
     assert "and 1 have errors and were left out." in page(operator, job)
     streamed = operator.get(f"/admin/registry/bulkjob/{job.pk}/change/?errors")
@@ -287,8 +291,19 @@ def test_an_exported_file_can_be_imported_again(
         ("phone-of-anna", "token-of-anna", ""),
         ("nobodys", "token-of-nobody", "'=1+1"),  # no spreadsheet takes it for a formula
     ]
+    # The file says whose app they are: none gets into another by mistake.
+    assert [row.pop("app") for row in rows] == ["shop", "shop"]
     chief.post("/admin/import/", {"app": other.pk, "file": SimpleUploadedFile("devices.csv", exported)})
     job = work(BulkJob.objects.get())
+    assert (job.changed, job.failed) == (0, 2)
+    shown = page(chief, job)
+    assert "Line 2: The row is of the app shop. Leave the column out to import it into bank." in shown
+    without = io.StringIO()
+    table = csv.DictWriter(without, rows[0])
+    table.writeheader()
+    table.writerows(rows)
+    chief.post("/admin/import/", {"app": other.pk, "file": SimpleUploadedFile("d.csv", without.getvalue().encode())})
+    job = work(BulkJob.objects.latest("pk"))
     assert (job.changed, job.failed) == (2, 0), list(BulkError.objects.values_list("detail", flat=True))
     copy = Device.objects.select_related("user").get(app=other, installation_id="phone-of-anna")
     assert copy.user
@@ -300,7 +315,11 @@ def test_an_exported_file_can_be_imported_again(
     assert "token-of-anna" not in ended
     assert LogEntry.objects.filter(action=LogEntry.Action.ACCESS, actor__username="olga").count() == 1
     # Of users there are no tokens: the audit log does not say that any were shown.
-    b"".join(chief.post("/admin/registry/mobileuser/", form))
+    record = uuid.uuid4()
+    pin(MobileUser.objects.get(app=app), "contact", record, "dora")
+    users = csv.DictReader(io.StringIO(b"".join(chief.post("/admin/registry/mobileuser/", form)).decode()))
+    pinned = [(row["app"], row["dataverse_id"], row["decided_by"]) for row in users if row["matched_by"] == "pinned"]
+    assert pinned == [("shop", str(record), "dora")]  # whose pins they were is known after an import
     looks = LogEntry.objects.filter(action=LogEntry.Action.ACCESS, actor__username="dora").order_by("pk")
     told = [look.additional_data["what"] for look in looks]
     assert told == ["exported all devices: shop with whole tokens", "exported all mobile users"]

@@ -162,6 +162,7 @@ def test_the_page_counts_nothing(fleet: list[Device]) -> None:
 
 def test_before_the_first_count_the_page_says_so(app: MobileApp) -> None:
     assert "No figures yet" in glance(signed_in(staff("vera", "viewer")))
+    assert "You see no app" in glance(signed_in(staff("paul", "viewer", apps=[])))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """How the admin is dressed: its policy, and a sidebar that leads only where its reader may go."""
 
+import re
+
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.contrib.staticfiles.finders import find
@@ -7,6 +9,8 @@ from django.http import HttpRequest
 from django.test import Client
 from django.urls import resolve, reverse
 
+from registry.models import Device, MobileApp
+from tests.conftest import Api
 from tests.people import signed_in, staff
 from tokenhub.console import SIDEBAR, sidebar
 from tokenhub.version import VERSION
@@ -104,3 +108,33 @@ def test_lists_are_called_what_they_list_and_an_empty_one_says_what_to_do(db: No
     assert "A device appears with its phone" in text
     assert "Nothing found" in viewer.get("/admin/registry/device/?q=nobody").content.decode()
     assert "Nothing of that kind" in viewer.get("/admin/registry/device/?show=retired").content.decode()
+
+
+def heading(client: Client, path: str) -> str:
+    """What stands above the page, as it is read."""
+    page = client.get(path).content.decode()
+    [found] = re.findall(r"<h1 class=\"overflow-hidden.*?</h1>", page, re.DOTALL)
+    return " ".join(re.sub(r"<[^>]*>", " ", found).split())
+
+
+def test_lists_are_called_as_in_the_menu_and_nothing_is_counted_above_them(db: None, client: Client) -> None:
+    olga = User.objects.create_superuser("olga")
+    client.force_login(olga)
+    request = HttpRequest()
+    request.user = olga
+    for group in sidebar(request)[1:]:
+        for entry in group["items"]:
+            assert heading(client, entry["link"]) == entry["title"]
+    assert heading(client, "/admin/auth/user/?q=olga") == "Accounts Show all"
+
+
+def test_a_row_is_called_what_it_is_called_and_leads_back_to_its_list(
+    app: MobileApp, server: Api, client: Client
+) -> None:
+    server.launch(installation_id="phone-of-Anna", token="t", user={"id": "anna"})
+    client.force_login(User.objects.create_superuser("olga"))
+    device = Device.objects.get()
+    path = f"/admin/registry/device/{device.pk}/change/"
+    assert heading(client, path) == "Devices chevron_right phone-of-Anna"  # an id is written as it is
+    user = f"/admin/registry/mobileuser/{device.user_id}/change/"
+    assert heading(client, user) == "Users chevron_right anna"

@@ -104,7 +104,9 @@ class _Run:
         """Import the rest, until `stop` holds something; return whether the end was reached."""
         with progress(self._path.stat().st_size) as show:
             show(self._offset, _words(self.counts))
-            for rows, checked in _check_ahead(self._app, read_rows(self._path, self._offset, self.line)):
+            for rows, checked in _check_ahead(
+                self._app, read_rows(self._path, self._app.slug, self._offset, self.line)
+            ):
                 self._do(rows, checked)
                 show(self._offset, _words(self.counts))
                 if stop:
