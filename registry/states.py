@@ -2,6 +2,9 @@
 
 from django.db.models import IntegerChoices, TextChoices
 
+# What people of the admin may do; each also what the ones before it may (registry.services.roles).
+ROLES = VIEWER, OPERATOR, ADMINISTRATOR = "viewer", "operator", "administrator"
+
 
 class Platform(TextChoices):
     IOS = "ios", "iOS"

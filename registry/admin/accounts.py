@@ -14,7 +14,7 @@ from registry.admin.base import ConsoleAdmin, StackedInline
 from registry.models import AppScope
 from registry.services.access import scope_of
 from registry.services.audit import record
-from registry.services.roles import ROLES
+from registry.states import ROLES
 
 admin.site.unregister(User)
 admin.site.unregister(Group)

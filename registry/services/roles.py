@@ -10,7 +10,7 @@ from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Group, Permission
 from django.db.models import Q
 
-ROLES = VIEWER, OPERATOR, ADMINISTRATOR = "viewer", "operator", "administrator"
+from registry.states import ADMINISTRATOR, OPERATOR, ROLES
 
 # Beside looking at every table of registry.
 OPERATES = (

@@ -23,7 +23,7 @@ from registry.services.apps import identity_warnings
 from registry.services.audit import record
 from registry.services.errors import InvalidInput
 from registry.services.keys import create_key, revoke_key
-from registry.services.pausing import all_open_pauses
+from registry.services.pausing import all_open_pauses, next_probe
 from registry.states import KeyKind, Platform
 from sync import connection_test, pauses
 from sync.pages.forms import JwtForm, KeyForm, PauseForm, TokenForm
@@ -63,7 +63,7 @@ def app_page(request: HttpRequest, slug: str) -> HttpResponse:
         "subtitle": f"App {app.slug}",
         "app": app,
         "may": may | {"resume_environment": may["pause"] and scope_of(request.user).covers(app.dataverse)},
-        "rests": rests,
+        "rests": [(pause, next_probe(pause)) for pause in rests],
         "paused_by_hand": {pause.platform for pause in rests if pause.app_id},
         "platforms": Platform.choices,
         "warning": identity_warnings().get(app.slug),

@@ -12,7 +12,7 @@ from registry.admin.base import ConsoleAdmin
 from registry.models import ApiKey, AppScope, Device, MobileApp, MobileUser, Pause
 from registry.services.access import scope_of
 from registry.services.keys import create_key
-from registry.services.roles import ROLES
+from registry.states import ROLES
 from tests.conftest import Api
 from tests.people import signed_in, staff
 

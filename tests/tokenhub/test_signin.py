@@ -23,8 +23,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 from pytest_django import Settings
 
+from registry.states import ROLES
 from tests.people import signed_in, staff
-from tokenhub.signin.entra import EVERY_APP, ROLES, Grant, Unusable, access_of, parse_grants
+from tokenhub.signin.entra import EVERY_APP, Grant, Unusable, access_of, parse_grants
 from tokenhub.signin.settings import read
 
 PASSWORD = "correct-horse-9"

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from registry.states import ROLES
+
 EVERY_APP = "*"
-ROLES = ("viewer", "operator", "administrator")  # each may do what the ones before it may; registry.services.roles
 
 
 class Unusable(Exception):
