@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.text import capfirst
 from django.views.decorators.http import require_http_methods
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminSelectWidget
 
@@ -133,7 +134,7 @@ class BulkJobAdmin(KeysetAdmin):
             return _errors(job)
         context = {
             **admin.site.each_context(request),
-            "title": str(job),
+            "title": capfirst(str(job)),
             "opts": self.opts,
             "job": job,
             "open": job.state in bulk_jobs.OPEN,

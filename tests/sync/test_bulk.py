@@ -18,6 +18,7 @@ from auditlog.models import LogEntry
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
+from django.utils.text import capfirst
 
 from registry.models import (
     BulkError,
@@ -235,7 +236,7 @@ def test_a_file_is_imported_and_each_bad_row_is_told(app: MobileApp, operator: C
     assert Device.objects.count() == 449
     shown = page(operator, job)
     assert "Line 8: platform: " in shown
-    assert f"Bulk actions chevron_right {job}" in shown, "the page says which one it is about"
+    assert f"Bulk actions chevron_right {capfirst(str(job))}" in shown, "the page says which one it is about"
     assert "450 rows: 449 made or changed a device, 0 were known already" in page(operator, job)
     assert "and 1 have errors and were left out." in page(operator, job)
     streamed = operator.get(f"/admin/registry/bulkjob/{job.pk}/change/?errors")

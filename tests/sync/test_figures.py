@@ -160,6 +160,14 @@ def test_the_page_counts_nothing(fleet: list[Device]) -> None:
         assert all(len(dataset["data"]) == len(drawn["labels"]) for dataset in drawn["datasets"])
 
 
+def test_before_the_first_app_the_page_says_what_to_do(db: None) -> None:
+    first = glance(signed_in(staff("ada", "administrator")))
+    assert "No app yet" in first
+    assert "Connect an app" in first
+    # Who may not connect one is not sent there.
+    assert "Connect an app" not in glance(signed_in(staff("vera", "viewer")))
+
+
 def test_before_the_first_count_the_page_says_so(app: MobileApp) -> None:
     assert "No figures yet" in glance(signed_in(staff("vera", "viewer")))
     assert "You see no app" in glance(signed_in(staff("paul", "viewer", apps=[])))
