@@ -164,6 +164,7 @@ def test_before_the_first_app_the_page_says_what_to_do(db: None) -> None:
     first = glance(signed_in(staff("ada", "administrator")))
     assert "No app yet" in first
     assert "Connect an app" in first
+    assert "Log entries" not in first  # the menu has the tables, by better names
     # Who may not connect one is not sent there.
     assert "Connect an app" not in glance(signed_in(staff("vera", "viewer")))
 
