@@ -28,7 +28,6 @@ def planned(world: World) -> Registration:
     """Anna's phone, found in Dataverse and planned."""
     world.server.launch(user=ANNA)
     tasks.STEPS["map"]()
-    plan.run_batch()
     return Registration.objects.get()
 
 
@@ -63,6 +62,16 @@ def test_a_change_that_comes_before_the_planner_has_the_lock_is_planned(world: W
     with uncommitted(post), connection.execute_wrapper(wait_in_the_middle):
         plan.run_batch()
     world.work_until(lambda: world.held() == {(marked, "token-1"), (marked, "token-2")})
+
+
+@pytest.mark.usefixtures("anna")
+def test_a_phone_that_signs_out_while_its_user_is_found_is_nobody_s(world: World) -> None:
+    world.server.launch(user=ANNA)
+    with uncommitted(lambda: world.mobile.post("devices/phone-1/sign-out")):
+        tasks.STEPS["map"]()
+    world.work_for(0.3)
+    assert world.held() == set()
+    assert not Registration.objects.filter(desired=True).exists()
 
 
 @pytest.mark.usefixtures("anna")

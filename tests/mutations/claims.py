@@ -247,6 +247,13 @@ FROM""",
         tests=(f"{_PLAN}::test_a_change_that_is_not_committed_yet_is_planned_when_it_is",),
     ),
     Mutation(
+        "Devices are locked before they are planned for a user who was found",
+        "sync/steps/plan.py",
+        old="theirs = Device.objects.select_for_update(no_key=True).filter(",
+        new="theirs = Device.objects.filter(",
+        tests=(f"{_PLAN}::test_a_phone_that_signs_out_while_its_user_is_found_is_nobody_s",),
+    ),
+    Mutation(
         "Its user is read in a second statement, after the lock",
         "sync/steps/plan.py",
         old="""    locked = _lock_changed(limit)

@@ -75,7 +75,7 @@ TABLE = [
     Mutation(
         "Where a mapping moves, its devices are planned again",
         "sync/steps/map.py",
-        old="    mark_devices(moved, waited)\n",
+        old="    mark_devices(moved)\n",
         new="",
         tests=(f"{_RECHECK}::test_a_merged_contact_is_followed_to_the_last_master",),
     ),

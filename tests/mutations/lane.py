@@ -99,6 +99,27 @@ TABLE = [
         tests=(f"{_LANE}::test_plain_changes_never_reach_django",),
     ),
     Mutation(
+        "The look-up of a new user tells the post that it comes of",
+        _PLAIN_CHANGES,
+        old="now(), $20::uuid FROM made",
+        new="now(), NULL::uuid FROM made",
+        tests=(f"{_LANE}::test_plain_changes_never_reach_django",),
+    ),
+    Mutation(
+        "Whoever is refused does not have the database asked",
+        "registry/api/lane.py",
+        old="if launch is None or limits.refused_lately() else",
+        new="if launch is None else",
+        tests=(f"{_LANE}::test_whoever_is_refused_costs_the_database_one_question",),
+    ),
+    Mutation(
+        "An answer that nobody read is not the next one's",
+        "registry/services/own_connection.py",
+        old="    if _own.asked:\n",
+        new="    if False:\n",
+        tests=(f"{_LANE}::test_an_answer_that_nobody_read_is_not_given_to_the_next_who_asks",),
+    ),
+    Mutation(
         "What the lane wrote is announced",
         _PLAIN_CHANGES,
         old="    say(steps)\n",
