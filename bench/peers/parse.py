@@ -52,6 +52,7 @@ def environment(stores: Stores) -> dict[str, str]:
         **stores.environment,
         **_SETTINGS,
         "PARSE_SERVER_DATABASE_URI": stores.database_url,
+        "PARSE_SERVER_LOGS_FOLDER": str(stores.folder / "parse-logs"),
         "NODE_ENV": "production",
     }
 
