@@ -174,7 +174,8 @@ def _write(claim_nos: dict[int, int], decide: Callable[[DataverseMapping, Mobile
         elif before != (mapping.state, mapping.dataverse_id, mapping.table):
             moved.append(mapping.pk)
     bulk.update(changed, sorted(fields))
-    mark_devices(moved)
+    if moved:
+        mark_devices(moved)
     if found:
         plan_for(found)
 

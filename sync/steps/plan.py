@@ -118,10 +118,6 @@ def plan_for(people: Mapping[int, tuple[MobileUser, DataverseMapping]]) -> None:
     devices = [(device, target(device, *people[device.user_id])) for device in theirs if device.user_id]
     if devices:
         _write(devices)
-        ids = [device.pk for device, _ in devices]
-        Device.objects.filter(bulk.among("pk", ids), revision__gt=F("planned_revision")).update(
-            planned_revision=F("revision")
-        )
 
 
 def _plan(limit: int) -> int:
@@ -133,7 +129,6 @@ def _plan(limit: int) -> int:
         users = [device.user_id for device in devices if device.user_id]
         mappings = {mapping.pk: mapping for mapping in DataverseMapping.objects.filter(bulk.among("pk", users))}
         _write([(device, target(device, device.user, mappings.get(device.user_id or 0))) for device in devices])
-        Device.objects.filter(bulk.among("pk", locked)).update(planned_revision=F("revision"))
     return len(devices)
 
 
@@ -147,7 +142,7 @@ def _lock_changed(limit: int) -> list[int]:
 
 
 def _write(devices: Sequence[tuple[Device, Target | DeviceState]]) -> None:
-    """Write what is desired of locked devices: of each, for whom or why for nobody."""
+    """Write what is desired of locked devices, of each for whom or why for nobody, and that they are planned."""
     wanted = [(device, found) for device, found in devices if isinstance(found, Target)]
     parameters: dict[str, Any] = {
         "soon": timedelta(seconds=1),
@@ -169,3 +164,5 @@ def _write(devices: Sequence[tuple[Device, Target | DeviceState]]) -> None:
         if wanted:
             cursor.execute(_HURRY, parameters)
             cursor.execute(_DESIRE, parameters)
+    changed = Device.objects.filter(bulk.among("pk", parameters["devices"]), revision__gt=F("planned_revision"))
+    changed.update(planned_revision=F("revision"))
