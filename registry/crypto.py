@@ -10,12 +10,15 @@ from django.db import models
 
 
 class SecretUnreadable(Exception):
-    """A stored secret was encrypted with a key that is not in TOKENHUB_ENCRYPTION_KEYS."""
+    """A stored secret was encrypted with a key that is not in TOKENHUB_ENCRYPTION_KEYS, or what is there is none."""
 
 
 @cache
 def _fernet(keys: tuple[str, ...]) -> MultiFernet:
-    return MultiFernet([Fernet(key) for key in keys])
+    try:
+        return MultiFernet([Fernet(key) for key in keys])
+    except ValueError:
+        raise SecretUnreadable("TOKENHUB_ENCRYPTION_KEYS holds what is no key.") from None
 
 
 def _current() -> MultiFernet:
@@ -27,7 +30,7 @@ def opened(stored: str) -> tuple[int, str] | None:
     for position, key in enumerate(settings.TOKENHUB_ENCRYPTION_KEYS):
         try:
             return position, _fernet((key,)).decrypt(stored).decode()
-        except InvalidToken:
+        except (InvalidToken, SecretUnreadable):
             continue
     return None
 

@@ -22,7 +22,8 @@ def encryption_keys(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
         except ValueError:
             yield Error(
                 f"Key {number} of TOKENHUB_ENCRYPTION_KEYS is not 32 bytes in URL-safe base64.",
-                hint="Make one with: python -c 'from cryptography.fernet import Fernet; "
+                hint="Put the right one back: no other opens what it encrypted. For a new installation make one with: "
+                "python -c 'from cryptography.fernet import Fernet; "
                 "print(Fernet.generate_key().decode())'",
                 id="tokenhub.E001",
             )

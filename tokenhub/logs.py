@@ -76,16 +76,6 @@ class WithoutPath(logging.Filter):
         return True
 
 
-class WithoutStack(logging.Filter):
-    """Celery's beat tells of each sweep that it cannot send with the stack that led there, all in one line."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Leave what happened: which task, and the broker's error."""
-        if isinstance(record.args, tuple) and len(record.args) == 2 and isinstance(record.args[1], list):
-            record.msg, record.args, record.exc_info = "%s", record.args[:1], None
-        return True
-
-
 def for_machines() -> bool:
     """Whether lines are JSON: as TOKENHUB_LOG_FORMAT says, else wherever nobody sits at a terminal to read them."""
     chosen = os.environ.get("TOKENHUB_LOG_FORMAT", "")

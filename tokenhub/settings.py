@@ -9,6 +9,7 @@ import secrets as random_secrets
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import django_stubs_ext
 import environ
@@ -20,6 +21,7 @@ from kombu import Queue
 from tokenhub import console
 from tokenhub.email_url import mailer
 from tokenhub.embedded import state
+from tokenhub.environment import Env
 from tokenhub.secret_files import read_secret_files
 from tokenhub.signin import settings as signin
 from tokenhub.version import VERSION
@@ -29,7 +31,7 @@ django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 read_secret_files()
-env = environ.Env()
+env = Env()
 
 # --- stores: external ones, or the embedded stack's -------------------------------------------------------------------
 EMBEDDED = "DATABASE_URL" not in os.environ
@@ -43,9 +45,13 @@ if _stack:
 
 # Port 1 answers nobody: a command that needs the stack fails at once, and manage.py says what to do.
 _NOWHERE = "127.0.0.1:1"
-_database_url = env.str("DATABASE_URL", _stack.database_url if _stack else f"postgresql://nobody@{_NOWHERE}/none")
+_database_url: str = env.str("DATABASE_URL", _stack.database_url if _stack else f"postgresql://nobody@{_NOWHERE}/none")
 REDIS_URL: str = env.str("REDIS_URL", _stack.redis_url if _stack else f"redis://{_NOWHERE}/0")
 
+if not REDIS_URL.startswith(("redis://", "rediss://")):
+    raise ImproperlyConfigured(
+        "REDIS_URL must look like redis://:password@host:6379/0, for Valkey too (or rediss://: TLS)"
+    )
 
 # In transaction mode the next statement may meet another server connection: no cursor and no prepared statement may
 # outlive its transaction.
@@ -54,6 +60,9 @@ TOKENHUB_PGBOUNCER = env.bool("TOKENHUB_PGBOUNCER", False)
 
 def _database() -> dict[str, Any]:
     database: dict[str, Any] = environ.Env.db_url_config(_database_url)
+    named = database.get("NAME") or "service" in database.get("OPTIONS", {})
+    if not named or urlsplit(_database_url).scheme not in ("postgresql", "postgres", "psql", "pgsql"):
+        raise ImproperlyConfigured("DATABASE_URL must look like postgresql://user:password@host:5432/name")
     database["ENGINE"] = "django.db.backends.postgresql"
     # Values travel beside the statements, so that PostgreSQL's log of a failed statement quotes none of them.
     database["OPTIONS"] = {**database.get("OPTIONS", {}), "connect_timeout": 5, "server_side_binding": True}
@@ -286,10 +295,7 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "tokenhub.logs.formatter"}},
-    "filters": {
-        "without_path": {"()": "tokenhub.logs.WithoutPath"},
-        "without_stack": {"()": "tokenhub.logs.WithoutStack"},
-    },
+    "filters": {"without_path": {"()": "tokenhub.logs.WithoutPath"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("TOKENHUB_LOG_LEVEL", "INFO")},
     "loggers": {
@@ -302,7 +308,7 @@ LOGGING = {
         # Two lines for every nudge would bury what the steps say they did.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
-        "celery.beat": {"level": "WARNING", "filters": ["without_stack"]},
+        "celery.beat": {"level": "WARNING"},
         **{name: {"level": "INFO"} for name in ("celery.utils.functional", "celery.pool", "kombu", "redis")},
     },
 }
@@ -317,9 +323,11 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker would end after an hour, by a hundred tries
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2}
 CELERY_TASK_TIME_LIMIT = 300
 TOKENHUB_SWEEP = timedelta(seconds=env.int("TOKENHUB_SWEEP_SECONDS", 10))
+CELERY_BEAT_SCHEDULER = "tokenhub.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "sync.tasks.sweep", "schedule": TOKENHUB_SWEEP},
     "tidy": {"task": "sync.tasks.tidy", "schedule": timedelta(minutes=env.int("TOKENHUB_HYGIENE_MINUTES", 60))},

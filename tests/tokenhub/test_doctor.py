@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import ssl
 import subprocess
 import sys
@@ -126,6 +127,12 @@ def keys_changed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "TOKENHUB_ENCRYPTION_KEYS", [Fernet.generate_key().decode()])
 
 
+def keys_no_keys(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.conf import settings
+
+    monkeypatch.setattr(settings, "TOKENHUB_ENCRYPTION_KEYS", ["no-key"])
+
+
 def setting_wrong(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from django.conf import settings
 
@@ -150,13 +157,14 @@ def table_withheld(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (secret_renewed, "Dataverse sandbox", "the sign-in is refused"),
         (token_revoked, "app shop", "CI-J refuses a status call: HTTP 400"),
-        (nobody_there, "TLS localhost", "refuses the connection"),
-        (name_misspelt, "TLS public-eur", "its name is not known"),
+        (nobody_there, "TLS localhost", "of app shop: refuses the connection"),
+        (name_misspelt, "TLS public-eur", "of app shop: its name is not known"),
         (beat_silent, "beat", "is silent for 50"),
         (urgent_worker_gone, "workers", "nobody takes from the queue tokenhub.urgent"),
         (schema_behind, "migrations", "1 are not applied: registry."),
         (clock_ahead, "clock", "this host's clock is 600 s ahead of"),
         (keys_changed, "keys", "was encrypted with a key that is not in TOKENHUB_ENCRYPTION_KEYS"),
+        (keys_no_keys, "settings", "Key 1 of TOKENHUB_ENCRYPTION_KEYS is not 32 bytes"),
         (setting_wrong, "settings", "is not shorter than TOKENHUB_LEASE_SECONDS"),
         (queue_stalled, "alert stalled", "app shop: map: The oldest of what is due waits for 60 min"),
         (app_paused, "alert paused", "the credentials are refused"),
@@ -179,7 +187,8 @@ def test_what_is_broken_is_named_with_how_to_mend_it(
     assert any(says in words for _, words in named), named
     others = {one for one in found if not one.startswith(part)}
     # What follows from it may be told as well; what has nothing to do with it is not.
-    assert others <= ({"app shop", "Dataverse sandbox", "settings"} if broken is keys_changed else set()), found
+    follows = {"app shop", "Dataverse sandbox", "settings", "keys"} if broken in (keys_changed, keys_no_keys) else set()
+    assert others <= follows, found
     for secret in (API_TOKEN, "an-old-one"):
         assert secret not in json.dumps(findings)
 
@@ -227,6 +236,33 @@ def test_a_store_that_is_away_is_named_and_the_rest_looked_at(well: World, varia
     assert "→ Is it running?" in done.stdout
     assert "hunter2" not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("variable", "part"), [("DATABASE_URL", "database"), ("REDIS_URL", "broker")])
+def test_a_store_that_refuses_the_password_is_not_said_to_be_away(well: World, variable: str, part: str) -> None:
+    right = os.environ[variable]
+    wrong = re.sub("(://[^:@/]*):[^@]*@", r"\1:hunter2@", right)
+    assert wrong != right
+    done = subprocess.run(
+        [sys.executable, "manage.py", "doctor"],
+        cwd=ROOT, env={**os.environ, "TOKENHUB_ALLOWED_HOSTS": "x", variable: wrong}, capture_output=True, text=True,
+        check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    refused = next(line for line in done.stdout.splitlines() if line.startswith(f"error    {part} "))
+    assert "refuses us: " in refused
+    assert f"See {variable}" in done.stdout
+    assert "Is it running?" not in done.stdout
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_the_last_line_names_what_is_wrong(well: World) -> None:
+    MobileApp.objects.update(api_token="an-old-one")
+    valkey().hdel(vitals.HEARTS, vitals.BEAT)
+    out = io.StringIO()
+    with pytest.raises(SystemExit):
+        call_command("doctor", stdout=out, no_color=True)
+    assert out.getvalue().splitlines()[-1].startswith("2 errors (app shop, beat), ")
 
 
 def test_a_person_reads_it_top_down(well: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -69,9 +69,33 @@ def test_a_bad_setting_is_named_with_a_hint(setting: str, value: str, code: str)
     assert "HINT" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "says"),
+    [
+        ("DATABASE_URL", "postgrsql://tokenhub@127.0.0.1/tokenhub", "DATABASE_URL must look like postgresql://"),
+        ("DATABASE_URL", "postgresql://tokenhub@127.0.0.1:5432/", "DATABASE_URL must look like postgresql://"),
+        ("REDIS_URL", "valkey://:hunter2@127.0.0.1:6379/0", "REDIS_URL must look like redis://"),
+        ("TOKENHUB_LEASE_SECONDS", "60s", "TOKENHUB_LEASE_SECONDS: '60s' cannot be read as a number"),
+        ("TOKENHUB_SESSION_HOURS", "eight", "TOKENHUB_SESSION_HOURS: 'eight' cannot be read as a number"),
+        ("TOKENHUB_TRUST_FORWARDED_PROTO", "ture", "TOKENHUB_TRUST_FORWARDED_PROTO: 'ture' is neither true nor false"),
+    ],
+)
+def test_what_cannot_be_read_is_named_in_one_line(setting: str, value: str, says: str) -> None:
+    result = check(**{**EXTERNAL, **SECRETS, "TOKENHUB_ALLOWED_HOSTS": "push.example.com", setting: value})
+    assert result.returncode == 1
+    assert says in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert "hunter2" not in result.stderr
+
+
 def test_good_settings_pass_all_checks_for_deployment() -> None:
     result = check(**EXTERNAL, **SECRETS, TOKENHUB_ALLOWED_HOSTS="push.example.com")
     assert (result.returncode, result.stderr.count("ERROR")) == (0, 0), result.stderr
+
+
+def test_a_secret_may_begin_with_a_dollar() -> None:
+    result = check(**EXTERNAL, **{**SECRETS, "TOKENHUB_SECRET_KEY": "$" + "k" * 60}, TOKENHUB_ALLOWED_HOSTS="x")
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_command_that_needs_the_stack_says_that_it_is_not_running(tmp_path: Path) -> None:

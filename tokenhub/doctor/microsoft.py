@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
@@ -23,8 +23,8 @@ NOBODY = "doctor@tokenhub.invalid"
 def everything() -> Iterator[Finding]:
     """Each host, each environment and each app."""
     reached: set[str] = set()
-    for origin in _origins():
-        finding, date = _reach(origin)
+    for origin, whose in _origins().items():
+        finding, date = _reach(origin, whose)
         yield finding
         if finding.level is Level.OK:
             reached.add(origin)
@@ -37,14 +37,26 @@ def everything() -> Iterator[Finding]:
             yield _api_token(app.pk, app.slug)
 
 
-def _origins() -> list[str]:
-    urls = [
-        *MobileApp.objects.values_list("endpoint", flat=True),
-        *DataverseEnvironment.objects.values_list("url", flat=True),
-        *DataverseEnvironment.objects.values_list("authority", flat=True),
-        *TokenIssuer.objects.exclude(jwks_url="").values_list("jwks_url", flat=True),
+def _origins() -> dict[str, str]:
+    """Each host that is asked, and what names it: there a misspelt one is to be mended."""
+    named = [
+        *((url, f"app {slug}") for url, slug in MobileApp.objects.values_list("endpoint", "slug")),
+        *((url, f"Dataverse {name}") for url, name in DataverseEnvironment.objects.values_list("url", "name")),
+        *((url, f"Dataverse {name}") for url, name in DataverseEnvironment.objects.values_list("authority", "name")),
+        *(
+            (url, f"token issuer of {slug}")
+            for url, slug in TokenIssuer.objects.exclude(jwks_url="").values_list("jwks_url", "app__slug")
+        ),
     ]
-    return sorted({_origin(url) for url in urls})
+    found: dict[str, list[str]] = {}
+    for url, whose in sorted(named):
+        found.setdefault(_origin(url), []).append(whose)
+    return {origin: _some(dict.fromkeys(whose)) for origin, whose in sorted(found.items())}
+
+
+def _some(names: Iterable[str]) -> str:
+    first, *others = names
+    return f"{first} and {len(others)} more" if others else first
 
 
 def _origin(url: str) -> str:
@@ -52,7 +64,7 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _reach(origin: str) -> tuple[Finding, float | None]:
+def _reach(origin: str, whose: str) -> tuple[Finding, float | None]:
     """Whether the host answers over TLS that we trust (anything: a 404 will do), and the time that it says it is."""
     part = f"TLS {urlsplit(origin).netloc}"
     try:
@@ -60,7 +72,7 @@ def _reach(origin: str) -> tuple[Finding, float | None]:
             answer = client.get(origin)
     except httpx2.HTTPError as error:
         says, mend = _why(error)
-        return Finding(part, Level.ERROR, says, mend), None
+        return Finding(part, Level.ERROR, f"of {whose}: {says}", mend), None
     try:
         date = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
     except ValueError:

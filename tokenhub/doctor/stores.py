@@ -4,9 +4,11 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import redis
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
@@ -29,8 +31,16 @@ def database() -> Iterator[Finding]:
         yield from _database()
     except (psycopg.Error, DatabaseError) as error:
         # Its first line says where and why; no part of it is a password.
-        why = blot(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__
-        yield Finding("database", Level.ERROR, f"does not answer: {why}", "Is it running? See DATABASE_URL.")
+        why = _first_line(error)
+        if "FATAL" in why:  # it has answered, and says why not; on connecting psycopg tells no code
+            mend = "See DATABASE_URL: user, password, name; and what PostgreSQL's own log says."
+            yield Finding("database", Level.ERROR, f"refuses us: {why}", mend)
+        else:
+            yield Finding("database", Level.ERROR, f"does not answer: {why}", "Is it running? See DATABASE_URL.")
+
+
+def _first_line(error: Exception) -> str:
+    return blot(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__
 
 
 def _database() -> Iterator[Finding]:
@@ -95,13 +105,21 @@ def broker() -> Iterator[Finding]:
     """Whether Valkey or Redis answers as it should."""
     try:
         yield from _broker()
+    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+        yield Finding(
+            "broker", Level.ERROR, f"refuses us: {_first_line(error)}", "See REDIS_URL: is its password Valkey's?"
+        )
     except redis.RedisError as error:
         yield Finding(
             "broker",
             Level.ERROR,
-            f"does not answer: {type(error).__name__}",
+            f"{_address()} does not answer: {_first_line(error)}",
             "Is it running? See REDIS_URL. Posts are kept meanwhile; what they lead to is late.",
         )
+
+
+def _address() -> str:
+    return urlsplit(settings.REDIS_URL).netloc.rpartition("@")[2]
 
 
 def _broker() -> Iterator[Finding]:

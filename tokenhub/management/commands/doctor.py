@@ -51,6 +51,11 @@ class Command(BaseCommand):
             self.stdout.write(f"{colour(f'{finding.level:<8}')} {finding.part:<{width}}  {finding.says}")
             if finding.mend:
                 self.stdout.write(f"{'':<8} {'':<{width}}  → {finding.mend}")
-        counts = [sum(finding.level is level for finding in findings) for level in (Level.ERROR, Level.WARNING)]
-        named = zip(counts, ("error", "warning"), strict=True)
-        self.stdout.write(", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in named))
+        self.stdout.write(", ".join(_counted(findings, level) for level in (Level.ERROR, Level.WARNING)))
+
+
+def _counted(findings: list[Finding], level: Level) -> str:
+    """How many there are of a level, and of which parts: what is wrong stands at the end of what scrolls by."""
+    parts = [finding.part for finding in findings if finding.level is level]
+    named = f" ({', '.join(dict.fromkeys(parts))})" if parts else ""
+    return f"{len(parts)} {level}{'' if len(parts) == 1 else 's'}{named}"
