@@ -10,7 +10,7 @@ from django.db import models
 
 
 class SecretUnreadable(Exception):
-    """A stored secret was encrypted with a key that is not in TOKENHUB_ENCRYPTION_KEYS, or what is there is none."""
+    """A stored secret was encrypted with a key that is not in TOKENHUB_ENCRYPTION_KEYS, or one of those is no key."""
 
 
 @cache

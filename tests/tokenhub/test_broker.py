@@ -1,4 +1,4 @@
-"""How processes live without Valkey. What is late then, and what is told: tests/journeys/test_outages.py, test_logs.py."""
+"""How a worker lives without Valkey. What is late meanwhile: tests/journeys/test_outages.py."""
 
 import pytest
 
