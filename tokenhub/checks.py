@@ -1,5 +1,6 @@
 """Boot checks: a bad setting is named before the first request, with a hint how to mend it."""
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.db import DatabaseError, connection
 
 from registry.services.apps import identity_warnings
 from sync.clients.webhook import key_of
+from tokenhub.environment import misspelt
 
 
 @register()
@@ -109,6 +111,17 @@ def allowed_hosts(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
             "TOKENHUB_ALLOWED_HOSTS is empty: every request will be answered with 400.",
             hint="Set it to the public host names, separated by commas.",
             id="tokenhub.W001",
+        )
+
+
+@register()
+def names(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    """A setting that is spelled wrong would do nothing, and nobody would know."""
+    for name, likely in misspelt(os.environ):
+        yield CheckWarning(
+            f"{name} is set, and there is no such setting.",
+            hint=f"Is it {likely}?" if likely else "docs/settings.md has them all.",
+            id="tokenhub.W004",
         )
 
 

@@ -7,6 +7,7 @@ import ipaddress
 import os
 import secrets as random_secrets
 from datetime import timedelta
+from logging import getLevelNamesMapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from tokenhub import console
 from tokenhub.email_url import mailer
 from tokenhub.embedded import state
 from tokenhub.environment import Env
+from tokenhub.logs import for_machines
 from tokenhub.secret_files import read_secret_files
 from tokenhub.signin import settings as signin
 from tokenhub.version import VERSION
@@ -56,6 +58,7 @@ if not REDIS_URL.startswith(("redis://", "rediss://")):
 # In transaction mode the next statement may meet another server connection: no cursor and no prepared statement may
 # outlive its transaction.
 TOKENHUB_PGBOUNCER = env.bool("TOKENHUB_PGBOUNCER", False)
+_pool_max = env.int("TOKENHUB_DB_POOL_MAX", 10)
 
 
 def _database() -> dict[str, Any]:
@@ -71,8 +74,7 @@ def _database() -> dict[str, Any]:
         database["DISABLE_SERVER_SIDE_CURSORS"] = True
         database["OPTIONS"]["prepare_threshold"] = None
     if _stack or not EMBEDDED:  # a pool would try again for a while where nobody listens
-        pool = {"min_size": 0, "max_size": env.int("TOKENHUB_DB_POOL_MAX", 10), "timeout": 10}
-        database["OPTIONS"]["pool"] = pool
+        database["OPTIONS"]["pool"] = {"min_size": 0, "max_size": _pool_max, "timeout": 10}
     return database
 
 
@@ -146,9 +148,7 @@ ADMIN_CSP = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 # What this process serves: the public API, the administrators' pages, or both.
-TOKENHUB_ROLE: str = env.str("TOKENHUB_ROLE", "all")
-if TOKENHUB_ROLE not in ("api", "admin", "all"):
-    raise ImproperlyConfigured(f"TOKENHUB_ROLE is {TOKENHUB_ROLE!r}; it is api, admin or all.")
+TOKENHUB_ROLE = env.one_of("TOKENHUB_ROLE", "all", ("api", "admin", "all"))
 SERVES_API, SERVES_ADMIN = TOKENHUB_ROLE != "admin", TOKENHUB_ROLE != "api"
 INSTALLED_APPS = [
     "tokenhub",
@@ -291,13 +291,14 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- logs: never a token, a key, an e-mail address or a phone number --------------------------------------------------
+env.one_of("TOKENHUB_LOG_FORMAT", "json" if for_machines() else "console", ("json", "console"))  # read in logs.py
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "tokenhub.logs.formatter"}},
     "filters": {"without_path": {"()": "tokenhub.logs.WithoutPath"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.str("TOKENHUB_LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["stderr"], "level": env.one_of("TOKENHUB_LOG_LEVEL", "INFO", getLevelNamesMapping())},
     "loggers": {
         # Django's own handlers would print once more, and in their way.
         "django": {"handlers": [], "propagate": True},

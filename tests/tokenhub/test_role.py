@@ -70,4 +70,4 @@ def test_commands_run_in_every_role(role: str) -> None:
 
 def test_a_role_that_there_is_not_is_an_error() -> None:
     result = check(**EXTERNAL, **SECRETS, TOKENHUB_ROLE="apis")
-    assert (result.returncode, result.stderr) == (1, "TOKENHUB_ROLE is 'apis'; it is api, admin or all.\n")
+    assert (result.returncode, result.stderr) == (1, "TOKENHUB_ROLE is 'apis'; it is one of api, admin, all.\n")

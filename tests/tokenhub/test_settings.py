@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tokenhub.environment import misspelt
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -15,8 +17,11 @@ def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
     sources = ["settings.py", "signin/settings.py", "embedded/state.py", "logs.py", "version.py"]
     source = "".join((ROOT / "tokenhub" / name).read_text() for name in sources)
     used = set(re.findall(r'"((?:TOKENHUB_[A-Z_]+)|DATABASE_URL|REDIS_URL)"', source))
-    documented = set(re.findall(r"^\| `([A-Z_]+)` ", (ROOT / "docs/settings.md").read_text(), re.MULTILINE))
-    assert documented - {"SSL_CERT_FILE"} == used
+    assert documented() - {"SSL_CERT_FILE"} == used
+
+
+def documented() -> set[str]:
+    return set(re.findall(r"^\| `([A-Z_]+)` ", (ROOT / "docs/settings.md").read_text(), re.MULTILINE))
 
 
 def check(**environment: str) -> subprocess.CompletedProcess[str]:
@@ -76,6 +81,11 @@ def test_a_bad_setting_is_named_with_a_hint(setting: str, value: str, code: str)
         ("DATABASE_URL", "postgresql://tokenhub@127.0.0.1:5432/", "DATABASE_URL must look like postgresql://"),
         ("REDIS_URL", "valkey://:hunter2@127.0.0.1:6379/0", "REDIS_URL must look like redis://"),
         ("TOKENHUB_LEASE_SECONDS", "60s", "TOKENHUB_LEASE_SECONDS: '60s' cannot be read as a number"),
+        ("TOKENHUB_RETRY_SECONDS", "1s", "TOKENHUB_RETRY_SECONDS: '1s' cannot be read as a number"),
+        ("TOKENHUB_RETRY_SECONDS", "inf", "TOKENHUB_RETRY_SECONDS: 'inf' is no number from 0 on"),
+        ("TOKENHUB_LOCKOUT_FAILURES", "-5", "TOKENHUB_LOCKOUT_FAILURES: '-5' is no number from 0 on"),
+        ("TOKENHUB_LOG_LEVEL", "LOUD", "TOKENHUB_LOG_LEVEL is 'LOUD'; it is one of CRITICAL, "),
+        ("TOKENHUB_LOG_FORMAT", "xml", "TOKENHUB_LOG_FORMAT is 'xml'; it is one of json, console"),
         ("TOKENHUB_SESSION_HOURS", "eight", "TOKENHUB_SESSION_HOURS: 'eight' cannot be read as a number"),
         ("TOKENHUB_TRUST_FORWARDED_PROTO", "ture", "TOKENHUB_TRUST_FORWARDED_PROTO: 'ture' is neither true nor false"),
     ],
@@ -86,6 +96,22 @@ def test_what_cannot_be_read_is_named_in_one_line(setting: str, value: str, says
     assert says in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert "hunter2" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("TOKENHUB_ALERT_WEBHOOK", "Is it TOKENHUB_ALERT_WEBHOOK_URL?"), ("TOKENHUB_XYZ", "docs/settings.md has them")],
+)
+def test_a_setting_that_nobody_reads_is_told(name: str, hint: str) -> None:
+    result = check(**EXTERNAL, **SECRETS, TOKENHUB_ALLOWED_HOSTS="push.example.com", **{name: "hunter2"})
+    assert f"(tokenhub.W004) {name} is set, and there is no such setting." in result.stderr
+    assert hint in result.stderr
+    assert "hunter2" not in result.stderr
+
+
+def test_no_documented_setting_is_told_as_misspelt() -> None:
+    assert list(misspelt([*documented(), "TOKENHUB_PORT_80_TCP"])) == []
+    assert documented()
 
 
 def test_good_settings_pass_all_checks_for_deployment() -> None:
