@@ -15,6 +15,10 @@ def main() -> None:
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
+        if sys.argv[1:2] == ["doctor"] and "--json" in sys.argv:
+            from tokenhub.doctor import Finding, Level, as_json
+
+            print(as_json([Finding("settings", Level.ERROR, f"{error}", "See docs/settings.md.")], ok=False))  # noqa: T201
         sys.exit(f"{error}")
     except OperationalError as error:
         from tokenhub.embedded import state

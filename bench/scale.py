@@ -5,15 +5,16 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from statistics import median
+from typing import Any
 
 import psycopg
 
 from bench import fleet, load, machine
 from bench.load import Load
-from bench.machine import Stores
+from bench.machine import Server, Stores
 from bench.peers.setup import folder
 from tokenhub.embedded import ports
 
@@ -22,11 +23,13 @@ SECONDS = float(os.environ.get("BENCH_SECONDS", "3"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 PATH = "/api/v1/devices"
 
+type Fleet = tuple[Stores, dict[str, str]]
+
 _unused = itertools.count(int(time.time()) * 1000)  # numbers of phones and tokens that nothing has posted before
 
 
 @contextmanager
-def known(devices: int) -> Iterator[tuple[Stores, dict[str, str]]]:
+def known(devices: int) -> Iterator[Fleet]:
     """The stores with a fleet of that size, made where it is not there yet and kept, and the keys of its app."""
     kept = folder() / f"fleet-{devices}"
     keys = kept / "keys.json"
@@ -37,52 +40,61 @@ def known(devices: int) -> Iterator[tuple[Stores, dict[str, str]]]:
 
 
 def measure() -> list[dict[str, object]]:
-    """Measure at each size; one after the other, since two such fleets do not fit into memory together."""
-    return [row for size in SIZES for row in _measure(size)]
+    """Measure all sizes in turn, so that a mood of the machine meets each; return medians, and the tables' sizes."""
+    with ExitStack() as opened:
+        fleets = {size: opened.enter_context(known(size)) for size in SIZES}
+        taken: dict[tuple[int, str], list[float]] = {}
+        for size, name, microseconds in itertools.chain(_launches(fleets), _steps(fleets)):
+            taken.setdefault((size, name), []).append(microseconds)
+        rows: list[dict[str, object]] = [
+            {"devices": size, "name": name, "microseconds": median(times), "lowest": min(times), "highest": max(times)}
+            for (size, name), times in taken.items()
+        ]
+        for size, (stores, _) in fleets.items():
+            rows += _sizes(size, stores)
+    return rows
 
 
-def _measure(size: int) -> Iterator[dict[str, object]]:
-    with known(size) as (stores, keys):
-        for name, microseconds in _launches(size, stores, keys).items():
-            yield {"devices": size, "name": name, "microseconds": microseconds}
-        # Told is the second time, with pages in memory: else it is the disk that is measured, where there are too many.
-        cold, warm = (machine.told_by("bench.scale", str(size), env=stores.environment) for _ in range(2))
-        for name, microseconds in (*((f"{name}, from disk", taken) for name, taken in cold.items()), *warm.items()):
-            yield {"devices": size, "name": name, "microseconds": microseconds}
-        yield from _sizes(size, stores)
-
-
-def _launches(size: int, stores: Stores, keys: dict[str, str]) -> dict[str, float]:
+def _launches(fleets: Mapping[int, Fleet]) -> Iterator[tuple[int, str, float]]:
     """Wall time for each launch, the load waiting for each answer: with one connection nothing queues."""
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {keys['server']}"}
-    spread = range(1, size + 1, max(1, size // 20_000))  # all over the table, not a corner of it that is in memory
+    with ExitStack() as opened:
+        servers: dict[int, Server] = {}
+        for size, (stores, _) in fleets.items():
+            port = ports.choose()
+            argv = machine.granian(sys.executable, "tokenhub.wsgi:application", port)
+            running = machine.server("server", argv, port, stores.environment, stores.folder)
+            servers[size] = opened.enter_context(running)
+        for name, make in _BODIES.items():
+            # The first turn fetches pages and is not told.
+            for turn, size in itertools.product(range(ROUNDS + 1), fleets):
+                stores, keys = fleets[size]
+                headers = {"Content-Type": "application/json", "Authorization": f"Bearer {keys['server']}"}
+                seconds = SECONDS if turn else 10
+                wanted = Load(PATH, headers, [json.dumps(body) for body in make(size)])
+                run = load.run(wanted, servers[size], stores.folder, seconds=seconds, connections=1)
+                if turn:
+                    yield size, f"launch: {name}", 1e6 / run.per_second
 
-    def unchanged() -> list[str]:
-        return [json.dumps(fleet.launch(number)) for number in spread[::2]]
 
-    def changed() -> list[str]:
-        return [json.dumps(fleet.launch(number, generation=next(_unused))) for number in spread[1::2]]
+def _spread(size: int) -> range:
+    """Phones all over the table, not a corner of it that is in memory."""
+    return range(1, size + 1, max(1, size // 20_000))
 
-    def new() -> list[str]:
-        return [json.dumps(fleet.launch(number)) for number in itertools.islice(_unused, 5000)]
 
-    found: dict[str, float] = {}
-    port = ports.choose()
-    argv = machine.granian(sys.executable, "tokenhub.wsgi:application", port)
-    with machine.server("server", argv, port, stores.environment, stores.folder) as server:
-        bodies: dict[str, Callable[[], list[str]]] = {
-            "launch: unchanged": unchanged,
-            "launch: token changed": changed,
-            "launch: new installation and user": new,
-        }
-        for name, make in bodies.items():
-            load.run(Load(PATH, headers, make()), server, stores.folder, seconds=10, connections=1)
-            runs = [
-                load.run(Load(PATH, headers, make()), server, stores.folder, seconds=SECONDS, connections=1)
-                for _ in range(ROUNDS)
-            ]
-            found[name] = median(1e6 / run.per_second for run in runs)
-    return found
+_BODIES: dict[str, Callable[[int], Iterator[dict[str, Any]]]] = {
+    "unchanged": lambda size: (fleet.launch(number) for number in _spread(size)[::2]),
+    "token changed": lambda size: (fleet.launch(n, generation=next(_unused)) for n in _spread(size)[1::2]),
+    "new installation and user": lambda size: (fleet.launch(number) for number in itertools.islice(_unused, 5000)),
+}
+
+
+def _steps(fleets: Mapping[int, Fleet]) -> Iterator[tuple[int, str, float]]:
+    """Claims and plans. The first turn, which fetches the pages, is told apart: else it is the disk that is measured,
+    where they are too many for the memory."""
+    for turn, size in itertools.product(range(ROUNDS + 1), fleets):
+        stores, _ = fleets[size]
+        for name, microseconds in machine.told_by("bench.scale", str(size), env=stores.environment).items():
+            yield size, name if turn else f"{name}, from disk", microseconds
 
 
 def _sizes(size: int, stores: Stores) -> Iterator[dict[str, object]]:

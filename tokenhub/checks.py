@@ -11,6 +11,7 @@ from django.core.checks import Warning as CheckWarning
 from django.db import DatabaseError, connection
 
 from registry.services.apps import identity_warnings
+from sync.clients.http import obstacle
 from sync.clients.webhook import key_of
 from tokenhub.environment import misspelt
 
@@ -48,6 +49,13 @@ def host_suffixes(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
                     hint="Name a domain of your own or of Microsoft, e.g. .mkt.dynamics.com.",
                     id="tokenhub.E003",
                 )
+
+
+@register()
+def calls(app_configs: Any, **kwargs: Any) -> Iterable[CheckMessage]:
+    """Nothing could be called."""
+    if why := obstacle():
+        yield Error(f"{why}.", hint="Mend it, or unset it.", id="tokenhub.E007")
 
 
 @register()

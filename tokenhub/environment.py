@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -37,6 +38,25 @@ class Env(environ.Env):  # type: ignore[misc]  # django-environ has no types
             raise ImproperlyConfigured(f"{var}: {value!r} cannot be read as a number.") from None
         if isinstance(found, int | float) and not (0 <= found < math.inf):
             raise ImproperlyConfigured(f"{var}: {value!r} is no number from 0 on.")
+        return found
+
+    def more_than_0[N: (int, float)](self, var: str, default: N) -> N:
+        """A number of what there has to be some of. As the default it is whole, or may be a fraction."""
+        found: N = self.int(var, default) if isinstance(default, int) else self.float(var, default)
+        if not found:
+            raise ImproperlyConfigured(f"{var}: 0 is too little.")
+        return found
+
+    def address(self, var: str, default: str = "") -> str:
+        """Of a web server, without a slash at its end, or nothing."""
+        found: str = self.str(var, default).rstrip("/")
+        try:
+            parts = urlsplit(found)
+            good = parts.scheme in ("https", "http") and bool(parts.hostname)
+        except ValueError:  # [, say
+            good = False
+        if found and not good:
+            raise ImproperlyConfigured(f"{var} is {found!r}; an address begins with https:// or http://")
         return found
 
     def one_of(self, var: str, default: str, allowed: Iterable[str]) -> str:

@@ -58,7 +58,7 @@ if not REDIS_URL.startswith(("redis://", "rediss://")):
 # In transaction mode the next statement may meet another server connection: no cursor and no prepared statement may
 # outlive its transaction.
 TOKENHUB_PGBOUNCER = env.bool("TOKENHUB_PGBOUNCER", False)
-_pool_max = env.int("TOKENHUB_DB_POOL_MAX", 10)
+_pool_max = env.more_than_0("TOKENHUB_DB_POOL_MAX", 10)
 
 
 def _database() -> dict[str, Any]:
@@ -255,6 +255,9 @@ _signin = signin.read(env, https=HTTPS, embedded=EMBEDDED)
 globals().update(_signin)
 TOKENHUB_SECOND_FACTOR: bool = _signin["TOKENHUB_SECOND_FACTOR"]
 TOKENHUB_ENTRA_CLIENT_ID: str = _signin["TOKENHUB_ENTRA_CLIENT_ID"]
+TOKENHUB_ENTRA_CLIENT_SECRET: str = _signin["TOKENHUB_ENTRA_CLIENT_SECRET"]
+TOKENHUB_ENTRA_TENANT: str = _signin["TOKENHUB_ENTRA_TENANT"]
+TOKENHUB_ENTRA_AUTHORITY: str = _signin["TOKENHUB_ENTRA_AUTHORITY"]
 TOKENHUB_ENTRA_ROLES: list[Any] = _signin["TOKENHUB_ENTRA_ROLES"]
 ADMIN_CSP["form-action"] = [CSP.SELF, *signin.form_targets(_signin)]
 # Codes that were used and attempts that are counted, seen by every process.
@@ -327,11 +330,11 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker would end after an hour, by a hundred tries
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2}
 CELERY_TASK_TIME_LIMIT = 300
-TOKENHUB_SWEEP = timedelta(seconds=env.int("TOKENHUB_SWEEP_SECONDS", 10))
+TOKENHUB_SWEEP = timedelta(seconds=env.more_than_0("TOKENHUB_SWEEP_SECONDS", 10))
 CELERY_BEAT_SCHEDULER = "tokenhub.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "sync.tasks.sweep", "schedule": TOKENHUB_SWEEP},
-    "tidy": {"task": "sync.tasks.tidy", "schedule": timedelta(minutes=env.int("TOKENHUB_HYGIENE_MINUTES", 60))},
+    "tidy": {"task": "sync.tasks.tidy", "schedule": timedelta(minutes=env.more_than_0("TOKENHUB_HYGIENE_MINUTES", 60))},
 }
 CELERY_TIMEZONE = TIME_ZONE
 
@@ -353,8 +356,8 @@ TOKENHUB_DATAVERSE_HOST_SUFFIXES: list[str] = env.list(
 )
 TOKENHUB_LAST_SEEN_INTERVAL = timedelta(hours=env.int("TOKENHUB_LAST_SEEN_HOURS", 6))
 # A claim is ours for this long; a call's deadline stays well below it.
-TOKENHUB_LEASE = timedelta(seconds=env.int("TOKENHUB_LEASE_SECONDS", 60))
-TOKENHUB_CALL_DEADLINE = timedelta(seconds=env.int("TOKENHUB_CALL_DEADLINE_SECONDS", 30))
+TOKENHUB_LEASE = timedelta(seconds=env.more_than_0("TOKENHUB_LEASE_SECONDS", 60))
+TOKENHUB_CALL_DEADLINE = timedelta(seconds=env.more_than_0("TOKENHUB_CALL_DEADLINE_SECONDS", 30))
 # CI-J works a cleanup off after its 202; only then is it safe to register the next owner.
 TOKENHUB_CLEANUP_SETTLING = timedelta(seconds=env.float("TOKENHUB_CLEANUP_SETTLING_SECONDS", 5.0))
 TOKENHUB_CLEANUP_ECHO = timedelta(seconds=env.float("TOKENHUB_CLEANUP_ECHO_SECONDS", 60.0))
@@ -364,16 +367,16 @@ TOKENHUB_SLOWEST_POLL = timedelta(minutes=env.float("TOKENHUB_SLOWEST_POLL_MINUT
 TOKENHUB_PENDING_LIMIT = timedelta(hours=env.float("TOKENHUB_PENDING_LIMIT_HOURS", 24.0))
 TOKENHUB_PENDING_ROUNDS = env.int("TOKENHUB_PENDING_ROUNDS", 3)
 TOKENHUB_LONE_REFUSALS = env.int("TOKENHUB_LONE_REFUSALS", 6)
-TOKENHUB_RETRY = timedelta(seconds=env.float("TOKENHUB_RETRY_SECONDS", 1.0))
+TOKENHUB_RETRY = timedelta(seconds=env.more_than_0("TOKENHUB_RETRY_SECONDS", 1.0))
 TOKENHUB_SLOWEST_RETRY = timedelta(seconds=env.float("TOKENHUB_SLOWEST_RETRY_SECONDS", 30.0))
 TOKENHUB_RETRY_SLOW_AFTER = timedelta(minutes=env.float("TOKENHUB_RETRY_SLOW_AFTER_MINUTES", 10.0))
 TOKENHUB_RETRY_SLOW = timedelta(minutes=env.float("TOKENHUB_RETRY_SLOW_MINUTES", 15.0))
-TOKENHUB_CIRCUIT_FAILURES = env.int("TOKENHUB_CIRCUIT_FAILURES", 10)
-TOKENHUB_PROBE = timedelta(seconds=env.float("TOKENHUB_PROBE_SECONDS", 15.0))
+TOKENHUB_CIRCUIT_FAILURES = env.more_than_0("TOKENHUB_CIRCUIT_FAILURES", 10)
+TOKENHUB_PROBE = timedelta(seconds=env.more_than_0("TOKENHUB_PROBE_SECONDS", 15.0))
 TOKENHUB_SLOWEST_PROBE = timedelta(minutes=env.float("TOKENHUB_SLOWEST_PROBE_MINUTES", 15.0))
 # As long as a sweep may be away.
 TOKENHUB_BURST_SECONDS = env.float("TOKENHUB_BURST_SECONDS", 10.0)
-TOKENHUB_DRY_RUN_WAVE = env.int("TOKENHUB_DRY_RUN_WAVE", 20)
+TOKENHUB_DRY_RUN_WAVE = env.more_than_0("TOKENHUB_DRY_RUN_WAVE", 20)
 TOKENHUB_RECONFIRM_AFTER = timedelta(days=env.float("TOKENHUB_RECONFIRM_DAYS", 30.0))
 TOKENHUB_SHARED_RETURNS = env.int("TOKENHUB_SHARED_RETURNS", 3)
 TOKENHUB_SHARED_WINDOW = timedelta(days=env.float("TOKENHUB_SHARED_WINDOW_DAYS", 7.0))
@@ -385,12 +388,14 @@ TOKENHUB_LOOK_AGAIN = [
     for seconds in env.list("TOKENHUB_LOOK_AGAIN_SECONDS", cast=float, default=[30, 120, 600, 3600, 21600, 86400])
 ]
 TOKENHUB_MAPPING_RECHECK = timedelta(hours=env.float("TOKENHUB_MAPPING_RECHECK_HOURS", 24.0))
-TOKENHUB_CHANGES_PERIOD = timedelta(minutes=env.float("TOKENHUB_CHANGES_MINUTES", 10.0))
+TOKENHUB_CHANGES_PERIOD = timedelta(minutes=env.more_than_0("TOKENHUB_CHANGES_MINUTES", 10.0))
 # A re-check that would lose so many mappings at once changes nothing and pauses the environment.
 TOKENHUB_MAPPING_LOSS_MIN = env.int("TOKENHUB_MAPPING_LOSS_MIN", 10)
 TOKENHUB_MAPPING_LOSS_RATIO = env.float("TOKENHUB_MAPPING_LOSS_RATIO", 0.5)
+if TOKENHUB_MAPPING_LOSS_RATIO > 1:
+    raise ImproperlyConfigured("TOKENHUB_MAPPING_LOSS_RATIO is a share, from 0 to 1.")
 # Where Microsoft reaches us, e.g. https://push.example.com: CI-J is asked to call back. Unset: polling alone.
-TOKENHUB_PUBLIC_URL: str = env.str("TOKENHUB_PUBLIC_URL", "").rstrip("/")
+TOKENHUB_PUBLIC_URL = env.address("TOKENHUB_PUBLIC_URL")
 TOKENHUB_CALLBACK_BOTH_HEADERS = env.bool("TOKENHUB_CALLBACK_BOTH_HEADERS", False)
 # What raises an alert.
 TOKENHUB_STALLED_AFTER = timedelta(minutes=env.float("TOKENHUB_STALLED_MINUTES", 15.0))
@@ -419,7 +424,7 @@ TOKENHUB_JWKS_REFRESH = timedelta(minutes=env.float("TOKENHUB_JWKS_REFRESH_MINUT
 TOKENHUB_JWKS_MIN_INTERVAL = timedelta(seconds=env.float("TOKENHUB_JWKS_MIN_INTERVAL_SECONDS", 10.0))
 # Hosts of a JWKS that may have a private address, e.g. an identity provider inside the company's network.
 TOKENHUB_JWKS_PRIVATE_HOSTS: list[str] = env.list("TOKENHUB_JWKS_PRIVATE_HOSTS", default=[])
-TOKENHUB_CENSUS_PERIOD = timedelta(minutes=env.float("TOKENHUB_CENSUS_MINUTES", 5.0))
+TOKENHUB_CENSUS_PERIOD = timedelta(minutes=env.more_than_0("TOKENHUB_CENSUS_MINUTES", 5.0))
 TOKENHUB_FIGURES_PERIOD = timedelta(minutes=env.float("TOKENHUB_FIGURES_MINUTES", 15.0))
 # Whoever scrapes /metrics proves it by this; without it there is no /metrics.
 TOKENHUB_METRICS_TOKEN: str = env.str("TOKENHUB_METRICS_TOKEN", "")
@@ -433,10 +438,10 @@ TOKENHUB_HISTORY = timedelta(days=env.float("TOKENHUB_HISTORY_DAYS", 90.0))
 TOKENHUB_PURGE_DEVICES = timedelta(days=env.float("TOKENHUB_PURGE_DEVICES_DAYS", 90.0))
 TOKENHUB_PURGE_RECEIPTS = timedelta(days=env.float("TOKENHUB_PURGE_RECEIPTS_DAYS", 1095.0))
 # The table of events has one partition for each such time. Another length holds for those that are made from then on.
-TOKENHUB_EVENT_PARTITION = timedelta(days=env.float("TOKENHUB_EVENT_PARTITION_DAYS", 7.0))
+TOKENHUB_EVENT_PARTITION = timedelta(days=env.more_than_0("TOKENHUB_EVENT_PARTITION_DAYS", 7.0))
 # For how long an event that comes again is known to be a repeat.
 TOKENHUB_EVENT_REPEATS = timedelta(days=env.float("TOKENHUB_EVENT_REPEATS_DAYS", 30.0))
 TOKENHUB_EVENT_MAX_AGE = timedelta(days=env.float("TOKENHUB_EVENT_MAX_AGE_DAYS", 30.0))
 TOKENHUB_EVENT_GIVE_UP = timedelta(days=env.float("TOKENHUB_EVENT_GIVE_UP_DAYS", 3.0))
-TOKENHUB_EVENT_BATCH = env.int("TOKENHUB_EVENT_BATCH", 500)
-TOKENHUB_EVENT_CONCURRENCY = env.int("TOKENHUB_EVENT_CONCURRENCY", 16)
+TOKENHUB_EVENT_BATCH = env.more_than_0("TOKENHUB_EVENT_BATCH", 500)
+TOKENHUB_EVENT_CONCURRENCY = env.more_than_0("TOKENHUB_EVENT_CONCURRENCY", 16)

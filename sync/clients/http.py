@@ -27,6 +27,19 @@ def ssl_context() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or None)
 
 
+def obstacle() -> str:
+    """What in the environment keeps every call from being made; empty where nothing does."""
+    try:
+        context = ssl_context()
+    except OSError as error:  # ssl.SSLError is one
+        return f"SSL_CERT_FILE names no file with certificates that can be read: {error.strerror or error}"
+    try:
+        httpx2.Client(verify=context).close()
+    except (ValueError, ImportError):  # their texts quote the address, which may hold a password
+        return "HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names no proxy that calls can go through"
+    return ""
+
+
 class Http:
     """This process's connections, kept alive. One a process, made after the fork.
 

@@ -106,6 +106,27 @@ def test_every_process_is_probed_and_none_of_them_by_way_of_a_store() -> None:
     )
 
 
+def test_whoever_serves_leaves_in_order_and_takes_nothing_before_it_can() -> None:
+    for name, pod in pods():
+        if name not in ("web", "admin"):
+            continue
+        [container] = pod["spec"]["containers"]
+        assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+        slept = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+        assert slept + 40 < pod["spec"]["terminationGracePeriodSeconds"]
+        assert slept > 0
+
+
+def test_the_phones_side_grows_and_never_goes_all_at_once() -> None:
+    of_web = {m["kind"]: m["spec"] for m in manifests() if m["metadata"]["name"] == "web"}
+    assert of_web["PodDisruptionBudget"]["maxUnavailable"] == 1
+    scaler = of_web["HorizontalPodAutoscaler"]
+    assert scaler["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    assert 2 <= scaler["minReplicas"] < scaler["maxReplicas"]
+    assert "replicas" not in of_web["Deployment"], "each apply would overwrite the autoscaler's number"
+    assert of_web["Deployment"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
 def probed(pod: Manifest) -> list[Manifest]:
     """What ends a container."""
     return [one[name] for one in pod["spec"]["containers"] for name in ("livenessProbe", "startupProbe")]

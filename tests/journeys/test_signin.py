@@ -6,7 +6,6 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 from uuid import uuid4
 
-import environ
 import httpx2
 import pytest
 from auditlog.models import LogEntry
@@ -19,6 +18,7 @@ from registry.services.access import scope_of
 from tests.conftest import Api
 from tests.people import staff
 from tests.sandbox_process import World
+from tokenhub.environment import Env
 from tokenhub.signin.settings import read
 
 GRANTS = "admins=administrator,shop-team=operator:shop,watchers=viewer"
@@ -33,7 +33,7 @@ def entra(world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv(f"TOKENHUB_ENTRA_{name}", credentials[key])
     monkeypatch.setenv("TOKENHUB_ENTRA_AUTHORITY", world.microsoft.url)
     monkeypatch.setenv("TOKENHUB_ENTRA_ROLES", GRANTS)
-    for name, value in read(environ.Env(), https=False, embedded=False).items():
+    for name, value in read(Env(), https=False, embedded=False).items():
         if name.startswith(("TOKENHUB_ENTRA", "SOCIALACCOUNT")):
             setattr(settings, name, value)
     settings.TOKENHUB_SECOND_FACTOR = True

@@ -256,6 +256,66 @@ def test_a_store_that_refuses_the_password_is_not_said_to_be_away(well: World, v
     assert "hunter2" not in done.stdout + done.stderr
 
 
+@pytest.fixture
+def people_sign_in(well: World, settings: Settings) -> Settings:
+    """Administrators sign in at the same Entra ID."""
+    environment = DataverseEnvironment.objects.get()
+    settings.TOKENHUB_ENTRA_AUTHORITY, settings.TOKENHUB_ENTRA_TENANT = environment.authority, environment.tenant
+    settings.TOKENHUB_ENTRA_CLIENT_ID = environment.client_id
+    settings.TOKENHUB_ENTRA_CLIENT_SECRET = environment.client_secret
+    return settings
+
+
+def test_the_administrators_sign_in_is_tried(people_sign_in: Settings) -> None:
+    assert "administrators' sign-in" in {one["part"] for one in doctor()[1] if one["level"] == "ok"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("CLIENT_SECRET", "an-old-one", "the application is refused: Entra sign-in: invalid_client"),
+        ("CLIENT_ID", "00000000-0000-0000-0000-000000000000", "the application is refused"),
+        ("TENANT", "nobodys.example", "Entra sign-in: "),
+        ("AUTHORITY", "https://login.microsoftonline.invalid", "Entra sign-in: "),
+    ],
+)
+def test_an_administrators_sign_in_that_fails_is_named(
+    people_sign_in: Settings, name: str, value: str, says: str
+) -> None:
+    setattr(people_sign_in, f"TOKENHUB_ENTRA_{name}", value)
+    found = errors(doctor()[1])
+    assert says in found.pop("administrators' sign-in")
+    assert found.keys() <= {"TLS login.microsoftonline.invalid"}
+    if name == "AUTHORITY":
+        assert "of the administrators' sign-in: its name is not known" in found["TLS login.microsoftonline.invalid"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("SSL_CERT_FILE", "/nonexistent"), ("HTTPS_PROXY", "socks9://u:hunter2@x:1")]
+)
+def test_where_nothing_can_be_called_that_is_said_and_the_rest_looked_at(
+    well: World, variable: str, value: str
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(variable, value)
+        status, findings = doctor()
+    assert status == 1
+    assert variable in errors(findings)["settings"]
+    assert "hunter2" not in json.dumps(findings)
+    assert "beat" in {finding["part"] for finding in findings}
+
+
+def test_scripts_get_json_also_where_a_setting_cannot_be_read() -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "doctor", "--json"],
+        cwd=ROOT, env={**os.environ, "TOKENHUB_LEASE_SECONDS": "60s"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    said = json.loads(done.stdout)
+    assert said["ok"] is False
+    assert "TOKENHUB_LEASE_SECONDS" in errors(said["findings"])["settings"]
+
+
 def test_the_last_line_names_what_is_wrong(well: World) -> None:
     MobileApp.objects.update(api_token="an-old-one")
     valkey().hdel(vitals.HEARTS, vitals.BEAT)

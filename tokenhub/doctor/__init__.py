@@ -4,9 +4,12 @@ A check gives findings and raises nothing that an ill installation can cause. It
 error is passed on without credentials.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+
+from tokenhub.version import VERSION
 
 
 class Level(StrEnum):
@@ -23,6 +26,11 @@ class Finding:
     level: Level
     says: str
     mend: str = ""
+
+
+def as_json(findings: Sequence[Finding], *, ok: bool) -> str:
+    """For scripts."""
+    return json.dumps({"ok": ok, "version": VERSION, "findings": [asdict(finding) for finding in findings]})
 
 
 type Check = Callable[[], Iterator[Finding]]

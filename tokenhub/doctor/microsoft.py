@@ -7,12 +7,14 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import httpx2
+from django.conf import settings
 
 from registry.crypto import SecretUnreadable
 from registry.models import DataverseEnvironment, MobileApp, TokenIssuer, secret_columns
 from sync import connect
+from sync.clients.entra import Credentials
 from sync.clients.errors import Denied, Refused, RemoteError, Throttled
-from sync.clients.http import ssl_context
+from sync.clients.http import obstacle, ssl_context
 from tokenhub.doctor import Finding, Level
 from tokenhub.doctor.stores import skew
 
@@ -21,7 +23,9 @@ NOBODY = "doctor@tokenhub.invalid"
 
 
 def everything() -> Iterator[Finding]:
-    """Each host, each environment and each app."""
+    """Each host, each environment and each app, and the administrators' sign-in."""
+    if obstacle():
+        return  # told of among the settings
     reached: set[str] = set()
     for origin, whose in _origins().items():
         finding, date = _reach(origin, whose)
@@ -30,6 +34,7 @@ def everything() -> Iterator[Finding]:
             reached.add(origin)
         if date is not None:
             yield skew(f"that of {urlsplit(origin).netloc}", date, coarse=1.0)
+    yield from _administrators()
     for environment in DataverseEnvironment.objects.defer("client_secret").order_by("name"):
         yield from _environment(environment.pk, environment.name)
     for app in MobileApp.objects.defer(*secret_columns()).order_by("slug"):
@@ -48,6 +53,10 @@ def _origins() -> dict[str, str]:
             for url, slug in TokenIssuer.objects.exclude(jwks_url="").values_list("jwks_url", "app__slug")
         ),
     ]
+    if settings.TOKENHUB_ENTRA_CLIENT_ID:
+        named.append((settings.TOKENHUB_ENTRA_AUTHORITY, "the administrators' sign-in"))
+    if settings.TOKENHUB_ALERT_WEBHOOK_URL:
+        named.append((settings.TOKENHUB_ALERT_WEBHOOK_URL, "the alerts' webhook"))
     found: dict[str, list[str]] = {}
     for url, whose in sorted(named):
         found.setdefault(_origin(url), []).append(whose)
@@ -61,7 +70,7 @@ def _some(names: Iterable[str]) -> str:
 
 def _origin(url: str) -> str:
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"  # a webhook's address may hold a password
 
 
 def _reach(origin: str, whose: str) -> tuple[Finding, float | None]:
@@ -99,6 +108,33 @@ def _why(error: BaseException) -> tuple[str, str]:
     if isinstance(error, httpx2.TimeoutException):
         return f"does not answer within {TIMEOUT:.0f} s", "Does a firewall let us out to port 443?"
     return f"cannot be reached: {type(error).__name__}", "See the way there: DNS, firewall, proxy."
+
+
+def _administrators() -> Iterator[Finding]:
+    """Whether Entra ID knows the application that administrators sign in by, and its secret."""
+    client_id = settings.TOKENHUB_ENTRA_CLIENT_ID
+    if not client_id:
+        return
+    part = "administrators' sign-in"
+    application = Credentials(
+        authority=settings.TOKENHUB_ENTRA_AUTHORITY,
+        tenant=settings.TOKENHUB_ENTRA_TENANT,
+        client_id=client_id,
+        client_secret=settings.TOKENHUB_ENTRA_CLIENT_SECRET,
+        resource=client_id,  # a token for itself: no other permission is needed
+    )
+    try:
+        application.token()
+    except Denied as error:
+        mend = "Compare TOKENHUB_ENTRA_CLIENT_ID with the app registration, and renew TOKENHUB_ENTRA_CLIENT_SECRET."
+        # What else Entra may say of this question need not keep people from signing in.
+        wrong = any(code in str(error) for code in ("invalid_client", "unauthorized_client"))
+        yield Finding(part, Level.ERROR if wrong else Level.WARNING, f"the application is refused: {error}", mend)
+    except RemoteError as error:
+        mend = "Does the authority answer (see TLS), is TOKENHUB_ENTRA_TENANT right?"
+        yield Finding(part, Level.ERROR, str(error), mend)
+    else:
+        yield Finding(part, Level.OK, "Entra ID takes the application's secret")
 
 
 def _environment(pk: int, name: str) -> Iterator[Finding]:

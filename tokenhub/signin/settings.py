@@ -17,11 +17,11 @@ def read(env: Any, *, https: bool, embedded: bool) -> dict[str, Any]:
         "TOKENHUB_ENTRA_TENANT": env.str("TOKENHUB_ENTRA_TENANT", ""),
         "TOKENHUB_ENTRA_CLIENT_ID": env.str("TOKENHUB_ENTRA_CLIENT_ID", ""),
         "TOKENHUB_ENTRA_CLIENT_SECRET": env.str("TOKENHUB_ENTRA_CLIENT_SECRET", ""),
-        "TOKENHUB_ENTRA_AUTHORITY": env.str("TOKENHUB_ENTRA_AUTHORITY", "https://login.microsoftonline.com"),
+        "TOKENHUB_ENTRA_AUTHORITY": env.address("TOKENHUB_ENTRA_AUTHORITY", "https://login.microsoftonline.com"),
         "TOKENHUB_ENTRA_ROLES": _grants(env.list("TOKENHUB_ENTRA_ROLES", default=[])),
     }
     _refuse_half(entra)
-    hours = env.float("TOKENHUB_SESSION_HOURS", 8.0)
+    hours = env.more_than_0("TOKENHUB_SESSION_HOURS", 8.0)
     return {
         **entra,
         # `up` on a laptop is to be tried at once; anything that others can reach asks for more than a password.
@@ -33,7 +33,7 @@ def read(env: Any, *, https: bool, embedded: bool) -> dict[str, Any]:
         "SESSION_COOKIE_NAME": "__Host-tokenhub" if https else "tokenhub",
         "CSRF_COOKIE_HTTPONLY": True,
         "CSRF_COOKIE_SAMESITE": "Lax",
-        **_axes(env.int("TOKENHUB_LOCKOUT_FAILURES", 5), env.float("TOKENHUB_LOCKOUT_MINUTES", 15.0)),
+        **_axes(env.more_than_0("TOKENHUB_LOCKOUT_FAILURES", 5), env.float("TOKENHUB_LOCKOUT_MINUTES", 15.0)),
         **_allauth(entra, https=https),
     }
 
@@ -105,7 +105,7 @@ def _allauth(entra: Mapping[str, Any], *, https: bool) -> dict[str, Any]:
             "client_id": entra["TOKENHUB_ENTRA_CLIENT_ID"],
             "secret": entra["TOKENHUB_ENTRA_CLIENT_SECRET"],
             "settings": {
-                "server_url": f"{entra['TOKENHUB_ENTRA_AUTHORITY'].rstrip('/')}/{entra['TOKENHUB_ENTRA_TENANT']}/v2.0",
+                "server_url": f"{entra['TOKENHUB_ENTRA_AUTHORITY']}/{entra['TOKENHUB_ENTRA_TENANT']}/v2.0",
                 "uid_field": "oid",  # stays the same, whatever becomes of the person's name or our registration
                 "fetch_userinfo": False,  # the id token says it all
                 "token_auth_method": "client_secret_post",

@@ -1,14 +1,12 @@
 """`manage.py doctor`: what is wrong, and how to mend it. The checks are in tokenhub.doctor."""
 
-import json
 import logging
 import sys
-from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from tokenhub.doctor import Finding, Level, examine
+from tokenhub.doctor import Finding, Level, as_json, examine
 from tokenhub.version import VERSION
 
 _COLOURS = {Level.OK: "SUCCESS", Level.WARNING: "WARNING", Level.ERROR: "ERROR"}
@@ -36,8 +34,7 @@ class Command(BaseCommand):
         levels = {finding.level for finding in findings}
         bad = Level.ERROR in levels or (options["strict"] and Level.WARNING in levels)
         if options["json"]:
-            found = [asdict(finding) for finding in findings]
-            self.stdout.write(json.dumps({"ok": not bad, "version": VERSION, "findings": found}))
+            self.stdout.write(as_json(findings, ok=not bad))
         else:
             self._say(findings)
         if bad:
