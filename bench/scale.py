@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,8 @@ def known(devices: int) -> Iterator[Fleet]:
     """The stores with a fleet of that size, made where it is not there yet and kept, and the keys of its app."""
     kept = folder() / f"fleet-{devices}"
     keys = kept / "keys.json"
+    if not keys.exists():
+        shutil.rmtree(kept, ignore_errors=True)  # loading it was broken off
     with machine.stores(kept) as stores:
         if not keys.exists():
             keys.write_text(json.dumps(machine.load_fleet(stores, devices)))
