@@ -25,6 +25,7 @@ from pytest_django import Settings
 
 from registry.states import ROLES
 from tests.people import signed_in, staff
+from tokenhub.environment import Env
 from tokenhub.signin.entra import EVERY_APP, Grant, Unusable, access_of, parse_grants
 from tokenhub.signin.settings import read
 
@@ -68,9 +69,7 @@ def test_the_session_is_a_new_one_after_signing_in_and_ends(client: Client, sett
 
 
 def test_behind_tls_the_cookie_is_bound_to_the_host() -> None:
-    import environ
-
-    settings = read(environ.Env(), https=True, embedded=False)
+    settings = read(Env(), https=True, embedded=False)
     assert settings["SESSION_COOKIE_NAME"].startswith("__Host-")
     assert settings["TOKENHUB_SECOND_FACTOR"] in (True, False)  # the test's own environment says which
 
@@ -279,9 +278,7 @@ def test_a_grant_names_a_role_that_there_is() -> None:
 def test_a_wrong_configuration_of_entra_id_does_not_start(
     given: dict[str, str], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import environ
-
     for name, value in given.items():
         monkeypatch.setenv(f"TOKENHUB_ENTRA_{name}", value)
     with pytest.raises(ImproperlyConfigured, match=why):
-        read(environ.Env(), https=True, embedded=False)
+        read(Env(), https=True, embedded=False)
