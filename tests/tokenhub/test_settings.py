@@ -127,6 +127,13 @@ def test_no_documented_setting_is_told_as_misspelt() -> None:
     assert documented()
 
 
+def test_what_is_set_for_other_processes_is_read_there() -> None:
+    files = [path for folder in ("tokenhub/embedded", "sandbox", "bench") for path in (ROOT / folder).rglob("*.py")]
+    given = {name for path in files for name in re.findall(r'"(TOKENHUB_[A-Z_]+)":', path.read_text())}
+    assert len(given) > 10
+    assert list(misspelt(given)) == []
+
+
 def test_good_settings_pass_all_checks_for_deployment() -> None:
     result = check(**EXTERNAL, **SECRETS, TOKENHUB_ALLOWED_HOSTS="push.example.com")
     assert (result.returncode, result.stderr.count("ERROR")) == (0, 0), result.stderr

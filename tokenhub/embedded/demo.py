@@ -46,7 +46,6 @@ class Demo:
             "SSL_CERT_FILE": str(_read(self.description)["ca_file"]),
             "TOKENHUB_CIJ_HOST_SUFFIXES": "localhost",
             "TOKENHUB_DATAVERSE_HOST_SUFFIXES": "localhost",
-            "TOKENHUB_ENTRA_HOSTS": "localhost",
         }
 
     def admin_password(self) -> str | None:
