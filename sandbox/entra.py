@@ -70,8 +70,7 @@ class Entra:
             raise _error(401, "invalid_client", 7000215, "Invalid client secret provided.")
         if form["grant_type"] == "authorization_code":
             return self._for_code(form, call)
-        if form.get("scope", "") != f"{self._identity.client_id}/.default":  # which asks for a token of its own
-            _check_scope(form.get("scope", ""), call)
+        _check_scope(form.get("scope", ""), call, self._identity.client_id)
         lifetime = memory.settings.token_lifetime
         token = self._sign(f"{int(time.time()) + lifetime}.{memory.token_generation}.{uuid.uuid4().hex}")
         body = {"token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": token}
@@ -102,7 +101,10 @@ class Entra:
             raise _error(400, "invalid_tenant", 90002, f"Tenant '{tenant}' not found.")
 
 
-def _check_scope(scope: str, call: Incoming) -> None:
+def _check_scope(scope: str, call: Incoming, client_id: str) -> None:
+    """A token is for the organisation or, asked for by an application's id, for the application itself."""
+    if scope == f"{client_id}/.default":
+        return
     # The organisation and the sign-in share a host here; Entra too tolerates a second slash before `.default`.
     resource = urlsplit(scope.removesuffix("/.default").rstrip("/"))
     if not scope.endswith("/.default"):

@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 _PREFIX = "TOKENHUB_"
 _FALSE = ("", "false", "off", "no", "n", "0")
 # Read before there are settings, or by deploy/manage.
-_OTHERS = frozenset({f"TOKENHUB_{name}" for name in ("DATA", "BUILD", "ENV", "USER")})
+_OTHERS = frozenset(_PREFIX + name for name in ("DATA", "BUILD", "ENV", "USER"))
 # What Kubernetes tells every pod of a Service that is called tokenhub.
 _OF_KUBERNETES = ("TOKENHUB_SERVICE_", "TOKENHUB_PORT")
 

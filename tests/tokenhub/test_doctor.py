@@ -64,6 +64,19 @@ def doctor(*arguments: str) -> tuple[int, list[dict[str, str]]]:
     return status, said["findings"]
 
 
+def run_doctor(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own, as an operator does."""
+    return subprocess.run(
+        [sys.executable, "manage.py", "doctor", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "TOKENHUB_ALLOWED_HOSTS": "x", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
 def errors(findings: list[dict[str, str]]) -> dict[str, str]:
     """What is wrong, by part."""
     found: dict[str, str] = {}
@@ -224,12 +237,7 @@ def test_a_valkey_that_throws_keys_away_is_warned_of_and_fails_only_the_strict(w
 def test_a_store_that_is_away_is_named_and_the_rest_looked_at(well: World, variable: str, part: str) -> None:
     scheme = "postgres" if variable == "DATABASE_URL" else "redis"
     database = f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{connection.settings_dict['NAME']}"
-    environment = {**os.environ, "DATABASE_URL": database, "TOKENHUB_ALLOWED_HOSTS": "x"}
-    environment[variable] = f"{scheme}://user:hunter2@127.0.0.1:1/0"
-    done = subprocess.run(
-        [sys.executable, "manage.py", "doctor"],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    done = run_doctor(**{"DATABASE_URL": database, variable: f"{scheme}://user:hunter2@127.0.0.1:1/0"})
     assert done.returncode == 1, done.stderr
     assert f"error    {part} " in done.stdout
     assert "does not answer" in done.stdout
@@ -243,11 +251,7 @@ def test_a_store_that_refuses_the_password_is_not_said_to_be_away(well: World, v
     right = os.environ[variable]
     wrong = re.sub("(://[^:@/]*):[^@]*@", r"\1:hunter2@", right)
     assert wrong != right
-    done = subprocess.run(
-        [sys.executable, "manage.py", "doctor"],
-        cwd=ROOT, env={**os.environ, "TOKENHUB_ALLOWED_HOSTS": "x", variable: wrong}, capture_output=True, text=True,
-        check=False, timeout=120,
-    )  # fmt: skip
+    done = run_doctor(**{variable: wrong})
     assert done.returncode == 1, done.stderr
     refused = next(line for line in done.stdout.splitlines() if line.startswith(f"error    {part} "))
     assert "refuses us: " in refused
@@ -306,10 +310,7 @@ def test_where_nothing_can_be_called_that_is_said_and_the_rest_looked_at(
 
 
 def test_scripts_get_json_also_where_a_setting_cannot_be_read() -> None:
-    done = subprocess.run(
-        [sys.executable, "manage.py", "doctor", "--json"],
-        cwd=ROOT, env={**os.environ, "TOKENHUB_LEASE_SECONDS": "60s"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run_doctor("--json", TOKENHUB_LEASE_SECONDS="60s")
     assert done.returncode == 1
     said = json.loads(done.stdout)
     assert said["ok"] is False
