@@ -30,7 +30,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tokenhub.settings")
     from tokenhub import wsgi  # sets Django up
     from registry.api import lane  # isort: skip
-    from registry.services import limits, repeats  # isort: skip
+    from registry.services import limits  # isort: skip
 
     spent: dict[str, float] = {}
 
@@ -46,19 +46,15 @@ def main() -> None:
 
     parts: dict[str, Any] = {
         "key": (lane, "known_key"),
+        "limits": (limits, "count"),
         "body read and compared with the common form": (lane, "_launch"),
+        "SELECT": (lane, "repeats"),
         "checks of what is to be written": (lane, "_is_valid"),
         "locks, UPDATE, INSERT, commit; nudge": (lane, "record_plainly"),
     }
     for name, (owner, attribute) in parts.items():
         setattr(owner, attribute, timed(name, getattr(owner, attribute)))
 
-    def parted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Two parts of what is asked now and waited for later."""
-        return lambda *args: timed(f"{name}: answer", timed(f"{name}: question", function)(*args))
-
-    setattr(limits, "counting", parted("limits in Valkey", limits.counting))  # noqa: B010
-    setattr(lane, "asking", parted("SELECT", repeats.asking))  # noqa: B010
     application: Any = wsgi.application
     application._seen = timed("counts and log", application._seen)  # noqa: SLF001
     rows: list[dict[str, object]] = []

@@ -40,7 +40,7 @@ from registry.services.ingest import INFO_FIELDS, LAUNCHES, Launch, LaunchUser, 
 from registry.services.keys import known_key
 from registry.services.normalise import device_token, email_address, is_user_id, phone_number
 from registry.services.plain_changes import record_plainly
-from registry.services.repeats import asking
+from registry.services.repeats import repeats
 from registry.services.user_tokens import user_of_known_issuer
 from registry.states import Platform
 
@@ -93,21 +93,16 @@ def _answer(environ: Environ) -> tuple[Result, bytes, list[Header]] | None:
     key = known_key(environ["HTTP_AUTHORIZATION"].removeprefix(BEARER))
     if key is None:
         return None
-    counting = limits.counting(limits.of_key(key, address_in(environ)))
-    # Valkey counts while the body is read.
+    counts = environ[COUNTED] = limits.count(limits.of_key(key, address_in(environ)))
+    if any(count.exceeded for count in counts):
+        return None
     body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
     environ["wsgi.input"] = io.BytesIO(body)  # for whoever reads it next
     caller = Caller(key)
     launch = _launch(caller, body, environ.get("HTTP_INSTALLATION_SECRET", ""))
-    # PostgreSQL looks while Valkey counts, but not for callers who are refused: they shall cost no more than counting.
-    early = None if launch is None or limits.refused_lately() else asking(caller.app.pk, launch)
-    counts = environ[COUNTED] = counting()
-    unchanged = early and early()
-    if launch is None or any(count.exceeded for count in counts):
+    if launch is None:
         return None
-    if unchanged is None:
-        unchanged = asking(caller.app.pk, launch)()
-    recorded = _record(caller.app, launch, unchanged=unchanged)
+    recorded = _record(caller.app, launch)
     if recorded is None:
         return None
     result, secret = recorded
@@ -117,9 +112,9 @@ def _answer(environ: Environ) -> tuple[Result, bytes, list[Header]] | None:
     return result, answer, [*constant, *headers(counts)]
 
 
-def _record(app: MobileApp, launch: Launch, *, unchanged: bool) -> tuple[Result, str] | None:
-    """What the launch changed, with the secret to hand out; None where that takes more than one question."""
-    if unchanged:
+def _record(app: MobileApp, launch: Launch) -> tuple[Result, str] | None:
+    """What the launch changed, with the secret to hand out; None where it takes more than two questions to tell."""
+    if repeats(app.pk, launch):
         LAUNCHES.add(app.slug, Result.UNCHANGED.value)
         return Result.UNCHANGED, ""
     return record_plainly(app, launch) if _is_valid(app, launch) else None

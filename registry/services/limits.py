@@ -1,21 +1,26 @@
-"""How many requests a caller may make: by key and by client address, counted in Valkey for all processes together.
+"""How many requests a caller may make: by key and by client address, all processes together.
 
-Each limit is one number in Valkey, the time until which the requests made so far use it up (the generic cell rate
-algorithm, GCRA): a caller may make all requests of its minute at once, and then gets them back one by one. One script
-looks at all limits of a request and counts it against all of them or, where one is used up, against none.
+Each limit is one number, the time until which the requests made so far use it up (the generic cell rate algorithm,
+GCRA): a caller may make all requests of its minute at once, and then gets them back one by one. A request is looked at
+by all its limits and counted against all of them or, where one is used up, against none.
 
-While Valkey is away requests go through: it is there to keep the database from being flooded, not to let phones in.
+Counting waits for nobody: each process counts in its own memory, and a thread of it adds what was counted to the sums
+in Valkey every SHARED seconds, and takes over what these say. So a process knows of its own requests at once and of the
+others' that much later; what went through meanwhile is in the sum, and is waited for before the next one may.
+
+While Valkey is away each process limits what comes to it. Nothing waits for it then either.
 """
 
 import ipaddress
 import logging
 import math
+import os
 import re
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Any
+from functools import lru_cache
 
 import redis
 from django.conf import settings
@@ -28,30 +33,25 @@ from registry.states import KeyKind
 logger = logging.getLogger(__name__)
 
 WINDOW = 60.0  # seconds
+SHARED = 0.05  # seconds after which the other processes know
 REST = 5.0  # seconds without a try after Valkey did not answer
 
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_COUNT = """
+# Adds to each key the seconds of its argument, and says how many are used with them: of all processes.
+_ADD = """
 local now = redis.call('TIME')
 now = now[1] + now[2] / 1000000
-local window = tonumber(ARGV[1])
-local used, all = {}, true
-for i, key in ipairs(KEYS) do
-    used[i] = math.max(tonumber(redis.call('GET', key) or 0), now) + tonumber(ARGV[i + 1])
-    all = all and used[i] - now <= window
-end
 local answer = {}
 for i, key in ipairs(KEYS) do
-    if all then
-        redis.call('SET', key, string.format('%.6f', used[i]), 'PX', math.ceil((used[i] - now) * 1000) + 1000)
-    end
-    answer[i] = string.format('%.6f', used[i] - now)
+    local used = math.max(tonumber(redis.call('GET', key) or 0), now) + tonumber(ARGV[i])
+    redis.call('SET', key, string.format('%.6f', used), 'PX', math.ceil((used - now) * 1000) + 1000)
+    answer[i] = string.format('%.6f', used - now)
 end
 return answer
 """
-_count = Script(_COUNT)
+_add = Script(_ADD)
 
 
 @dataclass(frozen=True)
@@ -114,55 +114,81 @@ def _in_force(*limits: Limit) -> list[Limit]:
     return [limit for limit in limits if limit.quota > 0 and limit.subject]
 
 
-class _Outage:
-    """Until when Valkey is not asked: nobody waits for it again and again, and the log says it once."""
+class _Meter:
+    """What this process counted, and has been told of the others."""
 
-    until = 0.0
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._used_until: dict[str, float] = {}  # by this process's monotonic clock
+        self._not_shared: dict[str, float] = {}  # seconds that were used here and are in no sum yet
+        self._wanted = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def count(self, limits: Sequence[Limit]) -> list[Count]:
+        costs = [(_key(limit.name, limit.subject), WINDOW / limit.quota) for limit in limits]
+        now = time.monotonic()
+        with self._lock:
+            used = [max(self._used_until.get(key, now) - now, 0.0) + cost for key, cost in costs]
+            if max(used) <= WINDOW:
+                for (key, cost), seconds in zip(costs, used, strict=True):
+                    self._used_until[key] = now + seconds
+                    self._not_shared[key] = self._not_shared.get(key, 0.0) + cost
+                self._have_it_shared()
+        return list(map(Count, limits, used))
+
+    def share(self) -> None:
+        """Add what was counted to the sums in Valkey, and take these over. Raises redis.RedisError: then it is known
+        here alone."""
+        with self._lock:
+            sent, self._not_shared = self._not_shared, {}
+        sums = _add(list(sent), list(sent.values())) if sent else []
+        now = time.monotonic()
+        with self._lock:
+            for key, seconds in zip(sent, sums, strict=True):
+                self._used_until[key] = now + float(seconds) + self._not_shared.get(key, 0.0)
+
+    def _have_it_shared(self) -> None:
+        """By a thread that the first request makes, and that sleeps while there is none."""
+        if self._wanted.is_set():
+            return
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._share_all, name="limits", daemon=True)
+            self._thread.start()
+        self._wanted.set()
+
+    def _share_all(self) -> None:
+        while self._wanted.wait():
+            time.sleep(SHARED)  # what comes meanwhile goes along
+            self._wanted.clear()
+            try:
+                self.share()
+            except redis.RedisError as error:
+                logger.warning("each process limits for itself for %.0f s: %s", REST, type(error).__name__)
+                time.sleep(REST)
+            self._forget()
+
+    def _forget(self) -> None:
+        """Drop the limits that nothing is used of any more."""
+        now = time.monotonic()
+        with self._lock:
+            self._used_until = {key: until for key, until in self._used_until.items() if until > now}
 
 
-class _Flood:
-    """Until when this process takes it that some caller goes on after its limit is used up."""
-
-    until = 0.0
-
-
-def refused_lately() -> bool:
-    """Whether this process has refused a request in the last second."""
-    return time.monotonic() < _Flood.until
+_meter = _Meter()
 
 
 def count(limits: Sequence[Limit]) -> list[Count]:
-    """Count one request; nothing was counted where one of them is exceeded. Nothing at all while Valkey is away."""
-    return counting(limits)()
+    """Count one request; nothing was counted where one of them is exceeded."""
+    return _meter.count(limits) if limits else []
 
 
-def counting(limits: Sequence[Limit]) -> Callable[[], list[Count]]:
-    """`count` for who has something else to do meanwhile: what is returned waits for the answer, on this thread."""
-    if not limits or time.monotonic() < _Outage.until:
-        return list
-    intervals = [WINDOW / limit.quota for limit in limits]
-    try:
-        answer = _count.ask([_key(limit.name, limit.subject) for limit in limits], [WINDOW, *intervals])
-    except redis.RedisError as error:
-        return _not_counted(error)
-    return partial(_counted, limits, answer)
+def _after_fork() -> None:
+    """What the parent counted is the parent's to share."""
+    global _meter  # noqa: PLW0603 one of each process
+    _meter = _Meter()
 
 
-def _counted(limits: Sequence[Limit], answer: Callable[[], Any]) -> list[Count]:
-    try:
-        used = answer()
-    except redis.RedisError as error:
-        return _not_counted(error)()
-    counts = [Count(limit, float(seconds)) for limit, seconds in zip(limits, used, strict=True)]
-    if any(count.exceeded for count in counts):
-        _Flood.until = time.monotonic() + 1.0
-    return counts
-
-
-def _not_counted(error: redis.RedisError) -> Callable[[], list[Count]]:
-    _Outage.until = time.monotonic() + REST
-    logger.warning("requests are not limited for %.0f s: %s", REST, type(error).__name__)
-    return list
+os.register_at_fork(after_in_child=_after_fork)
 
 
 @lru_cache(maxsize=4096)

@@ -9,9 +9,8 @@ import select
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import psycopg
@@ -39,7 +38,6 @@ class _Own(threading.local):
 
     connection: "psycopg.Connection[Any] | None" = None
     prepared: frozenset[bytes] = frozenset()
-    asked = False  # and nobody has read the answer yet
     rests_until = 0.0
 
 
@@ -69,7 +67,7 @@ def open_connections() -> int:
 
 def forget_connection() -> None:
     """Close this thread's connection; the next launch makes another."""
-    kept, _own.connection, _own.asked = _own.connection, None, False
+    kept, _own.connection = _own.connection, None
     if kept is not None:
         with contextlib.suppress(psycopg.Error):
             kept.close()
@@ -77,39 +75,23 @@ def forget_connection() -> None:
 
 def run(sent: Sequence[tuple[Statement, Parameters]]) -> list[Any] | None:
     """Send these in one round trip and one transaction; return libpq's result of each, or None where one failed."""
-    return ask(sent)()
-
-
-def ask(sent: Sequence[tuple[Statement, Parameters]]) -> Callable[[], list[Any] | None]:
-    """`run` for who has something else to do meanwhile: what is returned waits for the results, on this thread."""
     if time.monotonic() < _own.rests_until:
-        return _nothing
+        return None
     try:
         libpq = _connected(sent)
     except psycopg.Error:
         _own.rests_until = time.monotonic() + REST
         forget_connection()
-        return _nothing
+        return None
     try:
-        _own.asked = True
         _send(libpq, sent)
-    except psycopg.Error:
-        forget_connection()
-        return _nothing
-    return partial(_answered, libpq, len(sent))
-
-
-def _nothing() -> None:
-    """What is known where nobody answers."""
-
-
-def _answered(libpq: Any, count: int) -> list[Any] | None:
-    try:
-        results = _results(libpq, count)
+        results = _results(libpq, len(sent))
     except psycopg.Error:
         forget_connection()
         return None
-    _own.asked = False
+    except BaseException:
+        forget_connection()  # or the next one would read this answer
+        raise
     good = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
     if any(result is None or result.status not in good for result in results):
         forget_connection()  # the server was restarted, say, or is shutting down
@@ -159,8 +141,6 @@ def _wait(libpq: Any, what: int) -> None:
 
 
 def _connected(sent: Sequence[tuple[Statement, Parameters]]) -> Any:
-    if _own.asked:
-        forget_connection()  # or this one would read that answer
     if _own.connection is None:
         _own.connection, _own.prepared = _connect(), frozenset()
     libpq = _own.connection.pgconn

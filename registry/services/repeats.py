@@ -4,10 +4,6 @@ The ORM and the connection handling around one SELECT cost many times the SELECT
 changes nothing. So those are told from the others here, below both.
 """
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
 from django.conf import settings
 
 from registry.crypto import sha256
@@ -43,9 +39,8 @@ WHERE d.app_id = $1::bigint AND d.installation_id = $2::text
 _GIVEN = ("email", "phone", "push_consent", "tracking_consent")
 
 
-def asking(app_id: int, launch: Launch) -> Callable[[], bool]:
-    """Ask whether the tables say all that the launch says, so that nothing has to be written; what is returned waits
-    for the answer, on this thread.
+def repeats(app_id: int, launch: Launch) -> bool:
+    """Whether the tables say all that the launch says, so that nothing has to be written.
 
     The launch's texts have to be free of NUL, where libpq would end them. False also where the database did not tell.
     """
@@ -65,9 +60,5 @@ def asking(app_id: int, launch: Launch) -> Callable[[], bool]:
         text(user.external_id if user else None),
         *(text(given.get(name)) for name in _GIVEN),
     ]
-    return partial(_finds_a_row, own_connection.ask([(_UNCHANGED, parameters)]))
-
-
-def _finds_a_row(answer: Callable[[], list[Any] | None]) -> bool:
-    results = answer()
+    results = own_connection.run([(_UNCHANGED, parameters)])
     return results is not None and bool(results[0].ntuples == 1)

@@ -3,9 +3,9 @@
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -48,37 +48,23 @@ class Script:
 
     def __call__(self, keys: Sequence[str], args: Sequence[float]) -> Any:
         """Run it. Raises redis.RedisError."""
-        return self.ask(keys, args)()
-
-    def ask(self, keys: Sequence[str], args: Sequence[float]) -> Callable[[], Any]:
-        """Send it off. What is returned waits for the answer, on the same thread. Both raise redis.RedisError."""
         words = (len(keys), *keys, *args)
         rested = getattr(self._own, "connection", None)
         # A connection with an answer that nobody read would give it to the next who asks.
         self._own.connection = None
-        if rested is not None and rested.pid != os.getpid():
-            rested = None
-        if rested is not None:
+        if rested is not None and rested.pid == os.getpid():
             try:
-                rested.send_command("EVALSHA", self._hash, *words)
+                return self._ask(rested, words)
             except redis.ConnectionError:
-                rested = None  # it was closed while it rested
-        return partial(self._answer, rested or self._sent(words), words, retry=rested is not None)
+                pass  # it was closed while it rested
+        return self._ask(valkey().connection_pool.make_connection(), words)
 
-    def _answer(self, connection: Any, words: Sequence[Any], *, retry: bool) -> Any:
+    def _ask(self, connection: Any, words: Sequence[Any]) -> Any:
         try:
+            connection.send_command("EVALSHA", self._hash, *words)
             answer = connection.read_response()
         except redis.exceptions.NoScriptError:
             connection.send_command("EVAL", self._text, *words)
             answer = connection.read_response()
-        except redis.ConnectionError:
-            if not retry:
-                raise
-            return self._answer(self._sent(words), words, retry=False)  # as above: once more, on a new one
         self._own.connection = connection
         return answer
-
-    def _sent(self, words: Sequence[Any]) -> Any:
-        connection: Any = valkey().connection_pool.make_connection()
-        connection.send_command("EVALSHA", self._hash, *words)
-        return connection

@@ -108,15 +108,15 @@ TABLE = [
     Mutation(
         "Whoever is refused does not have the database asked",
         "registry/api/lane.py",
-        old="if launch is None or limits.refused_lately() else",
-        new="if launch is None else",
-        tests=(f"{_LANE}::test_whoever_is_refused_costs_the_database_one_question",),
+        old="    if any(count.exceeded for count in counts):\n",
+        new="    if False:\n",
+        tests=(f"{_LANE}::test_whoever_is_refused_costs_the_database_nothing",),
     ),
     Mutation(
         "An answer that nobody read is not the next one's",
         "registry/services/own_connection.py",
-        old="    if _own.asked:\n",
-        new="    if False:\n",
+        old="        forget_connection()  # or the next one would read this answer\n",
+        new="",
         tests=(f"{_LANE}::test_an_answer_that_nobody_read_is_not_given_to_the_next_who_asks",),
     ),
     Mutation(

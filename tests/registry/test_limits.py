@@ -1,13 +1,16 @@
 """Limits by key and by client address, on real Valkey."""
 
 import ipaddress
+import threading
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import redis
 from pytest_django import Settings
 
-from registry.models import Device, MobileApp
+from registry.models import ApiKey, Device, MobileApp
 from registry.services import limits
 from registry.services.keys import create_key
 from registry.services.limits import Count, Limit, client_address
@@ -94,26 +97,126 @@ def test_behind_a_trusted_proxy_each_client_has_its_own(settings: Settings, mobi
         assert [post(mobile, number, **seen).status_code for _ in range(2)] == [201, 429]
 
 
-def test_without_valkey_requests_go_through_and_the_log_says_so_once(
+def test_without_valkey_a_process_limits_for_itself_and_the_log_says_so_once(
     settings: Settings, server: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings.TOKENHUB_LIMIT_SERVER_KEY = 1
-    nobody = redis.Redis(host="127.0.0.1", port=1, socket_connect_timeout=1)
-    monkeypatch.setattr("registry.services.valkey.valkey", lambda: nobody)
-    monkeypatch.setattr(limits, "_count", Script(limits._COUNT))
-    assert [server.launch().status_code for _ in range(3)] == [201, 200, 200]
+    settings.TOKENHUB_LIMIT_SERVER_KEY = 3
+    tried: list[float] = []
+
+    def nobody(keys: Sequence[str], args: Sequence[float]) -> None:
+        tried.append(time.monotonic())
+        raise redis.ConnectionError
+
+    monkeypatch.setattr(limits, "_add", nobody)
+    assert server.launch().status_code == 201
+    time.sleep(3 * limits.SHARED)
+    assert server.launch().status_code == 200
+    time.sleep(3 * limits.SHARED)
+    assert [server.launch().status_code for _ in range(2)] == [200, 429]
     assert [record.getMessage() for record in caplog.records if record.name == limits.logger.name] == [
-        "requests are not limited for 5 s: ConnectionError"
+        "each process limits for itself for 5 s: ConnectionError"
     ]
+    assert len(tried) == 1
+
+
+def test_nothing_waits_for_a_valkey_that_hangs(
+    settings: Settings, server: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.TOKENHUB_LIMIT_SERVER_KEY = 100
+    asked, answered = threading.Event(), threading.Event()
+
+    def hangs(keys: Sequence[str], args: Sequence[float]) -> list[float]:
+        asked.set()
+        answered.wait(10)
+        return list(args)
+
+    monkeypatch.setattr(limits, "_add", hangs)
+    assert left(server.launch()) == 99
+    assert asked.wait(10)
+    assert left(server.launch()) == 98
+    answered.set()
+
+
+def test_what_other_processes_counted_is_known_after_the_next_request_is_shared(
+    settings: Settings, server: Api
+) -> None:
+    settings.TOKENHUB_LIMIT_SERVER_KEY = 100
+    assert left(server.launch()) == 99
+    other = limits._Meter()
+    (limit,) = limits.of_key(ApiKey.objects.get(), "192.0.2.1")
+    for _ in range(50):
+        other.count([limit])
+    other.share()
+    server.launch()
+    limits._meter.share()
+    assert left(server.launch()) <= 48  # 47, but for what a slow machine got back
+
+
+def test_what_is_counted_while_valkey_answers_is_not_lost(
+    settings: Settings, server: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.TOKENHUB_LIMIT_SERVER_KEY = 100
+    add = limits._add
+
+    def and_one_more(keys: Sequence[str], args: Sequence[float]) -> Any:
+        sums = add(keys, args)
+        monkeypatch.setattr(limits, "_add", add)
+        server.launch()
+        return sums
+
+    server.launch()
+    limits._meter.share()
+    monkeypatch.setattr(limits, "_add", and_one_more)
+    server.launch()
+    limits._meter.share()
+    assert left(server.launch()) <= 97
+
+
+def test_what_is_not_used_any_more_is_forgotten(settings: Settings, mobile: Api) -> None:
+    settings.TOKENHUB_LIMIT_ADDRESS = 6000  # a hundredth of a second each
+    for number in range(5):
+        assert post(mobile, 1, REMOTE_ADDR=f"192.0.2.{number}").status_code in (200, 201)
+    give_up = time.monotonic() + 10
+    while len(limits._meter._used_until) > 1 and time.monotonic() < give_up:  # the key's own may stay
+        time.sleep(0.02)
+        post(mobile, 1, REMOTE_ADDR="192.0.2.1")
+    assert len(limits._meter._used_until) <= 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_died_is_replaced(settings: Settings, server: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.TOKENHUB_LIMIT_SERVER_KEY = 100
+    add = limits._add
+
+    def breaks(keys: Sequence[str], args: Sequence[float]) -> None:
+        monkeypatch.setattr(limits, "_add", add)
+        raise SystemExit  # of this thread alone
+
+    monkeypatch.setattr(limits, "_add", breaks)
+    server.launch()
+    assert limits._meter._thread is not None
+    limits._meter._thread.join(10)
+    server.launch()
+    until = time.monotonic() + 10
+    while not list(valkey().scan_iter("tokenhub:limit:key:*")):
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 ECHO = "return ARGV[1]"
 
 
-def test_an_answer_that_nobody_read_is_not_given_to_the_next_who_asks() -> None:
+def test_an_answer_that_nobody_read_is_not_given_to_the_next_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     script = Script(ECHO)
     assert script(["k"], [1.0]) == b"1.0"
-    script.ask(["k"], [2.0])
+
+    def interrupted(self: Any, *args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.Connection, "read_response", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            script(["k"], [2.0])
     assert script(["k"], [3.0]) == b"3.0"
 
 
@@ -130,6 +233,8 @@ def test_a_connection_that_was_closed_while_it_rested_is_replaced() -> None:
 def test_valkey_holds_no_addresses(settings: Settings, mobile: Api) -> None:
     settings.TOKENHUB_LIMIT_ADDRESS = 5
     post(mobile, REMOTE_ADDR="192.0.2.77")
+    limits._meter.share()
+    time.sleep(0.1)  # where the thread was faster
     (name,) = valkey().scan_iter("tokenhub:limit:address:*")
     assert b"192.0.2.77" not in name
     assert 0 < valkey().pttl(name) <= 61_000
