@@ -149,25 +149,14 @@ def _by_one(world: World) -> float:
     """A Celery task for each event, by a worker with one process; from the first that was relayed to the last."""
     from django.db.models import Max, Min
 
-    from bench.naive import relay_one
+    from bench import naive
     from registry.models import InteractionEvent
 
     world.report(NAIVE, due=False)
     mine = InteractionEvent.objects.order_by("-pk")[:NAIVE]
     events = list(mine.values_list("pk", flat=True))
-    for pk in events:
-        relay_one.delay(pk)
-    argv = [sys.executable, "-m", "celery", "--quiet", "-A", "bench.naive", "worker", "--pool", "solo", "-Q", "naive"]
-    argv += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
-    process = subprocess.Popen(argv, stdout=sys.stderr)  # what is measured goes to stdout
     done = InteractionEvent.objects.filter(pk__in=events, relayed_at__isnull=False)
-    try:
-        while done.count() < NAIVE:
-            assert process.poll() is None
-            time.sleep(0.2)
-    finally:
-        process.terminate()
-        process.wait()
+    naive.work(naive.relay_one, events, done.count)
     times = done.aggregate(first=Min("relayed_at"), last=Max("relayed_at"))
     return float((times["last"] - times["first"]).total_seconds())
 

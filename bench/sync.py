@@ -1,7 +1,7 @@
 """Sync: devices a second from changed to registered by one worker process, against a sandbox that answers at once.
 
-Compared with the naive form (each device looked up, sent, asked for and stored on its own) and with the HTTP client
-alone, which makes the same calls with the same batches and stores nothing.
+Compared with the naive form (a Celery task for each device, which is looked up, sent, asked for and stored on its own)
+and with the HTTP client alone, which makes the same calls with the same batches and stores nothing.
 """
 
 import json
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEVICES = int(os.environ.get("BENCH_DEVICES", "5000"))
 NAIVE = 200
+CELERY = "naive: a Celery task and a request a device"
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 
 
@@ -176,44 +177,18 @@ def _by_client_alone(world: World) -> float:
 
 
 def _by_one(world: World) -> float:
-    """The naive form without even its Celery: a query, a registration, a status and its writes for each device."""
+    """A Celery task for each device, by a worker with one process; from the first that was registered to the last."""
+    from django.db.models import Max, Min
+
+    from bench import naive
     from registry.models import Device, Registration
-    from sync import connect
-    from sync.clients.cij import Pair
 
     world.fleet(NAIVE)
     devices = list(Device.objects.order_by("-pk").values_list("pk", flat=True)[:NAIVE])
-    table = connect.tables(world.app.dataverse)["contact"]
-    began = time.perf_counter()
-    for pk in devices:
-        device = Device.objects.select_related("user__mapping", "app__dataverse").get(pk=pk)
-        assert device.user is not None
-        record = connect.dataverse(device.app.dataverse).find(table, table.email_column, [device.user.email])[0]
-        mapping = device.user.mapping
-        mapping.state, mapping.table, mapping.dataverse_id, mapping.due_at = "mapped", "contact", record.id, None
-        mapping.matched_by = "email"
-        mapping.save()
-        cij = connect.cij(device.app)
-        (request_id,) = cij.register([Pair(record.id, device.platform, device.token)])
-        row = Registration.objects.create(
-            app=device.app,
-            device=device,
-            table="contact",
-            dataverse_id=record.id,
-            platform=device.platform,
-            token=device.token,
-            token_hash=bytes(device.token_hash),
-            desired=True,
-            state="sent",
-            request_id=request_id,
-            due_at=None,  # or tokenhub would find it, and work on it in its next round
-        )
-        assert request_id is not None
-        cij.statuses([request_id])
-        row.state = "registered"
-        row.save()
-        Device.objects.filter(pk=pk).update(planned_revision=device.revision)
-    return time.perf_counter() - began
+    done = Registration.objects.filter(device__in=devices, registered_at__isnull=False)
+    naive.work(naive.register_one, devices, done.count)
+    times = done.aggregate(first=Min("registered_at"), last=Max("registered_at"))
+    return float((times["last"] - times["first"]).total_seconds())
 
 
 def main() -> None:
@@ -225,13 +200,13 @@ def main() -> None:
     import psutil
 
     world = World()
-    rates: dict[str, list[float]] = {"tokenhub": [], "HTTP client alone": [], "naive": []}
+    rates: dict[str, list[float]] = {"tokenhub": [], "HTTP client alone": [], CELERY: []}
     calls: dict[str, int] = {}
     for _ in range(ROUNDS):
         took, calls = _by_tokenhub(world)
         rates["tokenhub"].append(DEVICES / took)
         rates["HTTP client alone"].append(DEVICES / _by_client_alone(world))
-        rates["naive"].append(NAIVE / _by_one(world))
+        rates[CELERY].append(NAIVE / _by_one(world))
         sys.stderr.write(f"{ {name: round(found[-1]) for name, found in rates.items()} }\n")
     rows = [machine.spread(name, found) for name, found in rates.items()]
     rows.append({"name": "calls for 1,000 devices", **{kind: n * 1000 / DEVICES for kind, n in calls.items()}})
