@@ -35,10 +35,10 @@ def main() -> None:
     spent: dict[str, float] = {}
 
     def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
             began = time.perf_counter()
             try:
-                return function(*args)
+                return function(*args, **options)
             finally:
                 spent[name] = spent.get(name, 0.0) + time.perf_counter() - began
 
@@ -48,9 +48,9 @@ def main() -> None:
         "key": (lane, "known_key"),
         "limits": (limits, "count"),
         "body read and compared with the common form": (lane, "_launch"),
-        "SELECT": (lane, "repeats"),
+        "SELECT": (lane, "compare"),
         "checks of what is to be written": (lane, "_is_valid"),
-        "locks, UPDATE, INSERT, commit; nudge": (lane, "record_plainly"),
+        "locks, UPDATE or INSERT, commit; nudge": (lane, "record_plainly"),
     }
     for name, (owner, attribute) in parts.items():
         setattr(owner, attribute, timed(name, getattr(owner, attribute)))

@@ -40,7 +40,7 @@ from registry.services.ingest import INFO_FIELDS, LAUNCHES, Launch, LaunchUser, 
 from registry.services.keys import known_key
 from registry.services.normalise import device_token, email_address, is_user_id, phone_number
 from registry.services.plain_changes import record_plainly
-from registry.services.repeats import repeats
+from registry.services.repeats import Found, compare
 from registry.services.user_tokens import user_of_known_issuer
 from registry.states import Platform
 
@@ -114,10 +114,13 @@ def _answer(environ: Environ) -> tuple[Result, bytes, list[Header]] | None:
 
 def _record(app: MobileApp, launch: Launch) -> tuple[Result, str] | None:
     """What the launch changed, with the secret to hand out; None where it takes more than two questions to tell."""
-    if repeats(app.pk, launch):
+    found = compare(app.pk, launch)
+    if found is Found.UNCHANGED:
         LAUNCHES.add(app.slug, Result.UNCHANGED.value)
         return Result.UNCHANGED, ""
-    return record_plainly(app, launch) if _is_valid(app, launch) else None
+    if found is None or not _is_valid(app, launch):
+        return None
+    return record_plainly(app, launch, new=found is Found.NEW)
 
 
 def _is_common(environ: Environ) -> bool:

@@ -5,8 +5,9 @@ is not a repeat. Whatever else there is to weigh (a token that another phone had
 first, a phone that lives again) finds no row here, changes nothing, and is left to `registry.services.ingest`, whose
 rules these are.
 
-The three statements are sent together and are one transaction: PostgreSQL ends the one that it began by itself where
-the client's batch ends. The locks are the first, so that the others see what was committed by whoever had them before.
+The locks and the UPDATE or the INSERT are sent together and are one transaction: PostgreSQL ends the one that it began by
+itself where the client's batch ends. The locks are the first, so that the other sees what was committed by whoever had
+them before.
 """
 
 from registry.crypto import sha256
@@ -18,7 +19,7 @@ from registry.services.installations import new_secret
 from registry.services.locking import lock_keys
 from registry.services.own_connection import Parameters, Statement, binary, flag, text
 
-_LOCK = Statement(b"lock", b"SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key")
+_LOCK = Statement(b"lock", b"SELECT pg_advisory_xact_lock($1::bigint), pg_advisory_xact_lock($2::bigint)")
 
 # What all three conditions of a user are about: not said, nobody, or this one, of whom nothing new is said.
 _USER = """u.external_id = $15::text AND ($16::text IS NULL OR u.email = $16) AND ($17::text IS NULL OR u.phone = $17)
@@ -95,27 +96,25 @@ SELECT EXISTS (SELECT FROM mapping) FROM device
 )
 
 
-def record_plainly(app: MobileApp, launch: Launch) -> tuple[Result, str] | None:
+def record_plainly(app: MobileApp, launch: Launch, *, new: bool) -> tuple[Result, str] | None:
     """Write a launch that is valid and plain; return what it changed, and the secret to hand out with the answer.
 
-    None where it is not plain, or the database did not tell. Where it had written all the same and the answer got
-    lost, the ordinary path finds a launch that it knows.
+    `new`: nobody knew the phone a moment ago. None where the launch is not plain, or not any more, or the database did
+    not tell. Where it had written all the same and the answer got lost, the ordinary path finds a launch that it knows.
     """
     if launch.new_token_signs_out or launch.seen_at or (launch.user and launch.user.dataverse_id):
         return None
-    secret = "" if launch.secret is None else new_secret()
-    results = own_connection.run(_statements(app, launch, secret))
-    if results is None:
+    secret = new_secret() if new and launch.secret is not None else ""
+    results = own_connection.run(_statements(app, launch, new=new, secret=secret))
+    written = results[1] if results else None
+    if not written or not written.command_tuples:
         return None
-    _, renewed, made = results
-    if renewed.command_tuples:
+    if not new:
         return _told(app, Result.UPDATED, {"plan"}), ""
-    if made.ntuples:
-        return _told(app, Result.CREATED, {"plan", "map"} if made.get_value(0, 0) == b"t" else {"plan"}), secret
-    return None
+    return _told(app, Result.CREATED, {"plan", "map"} if written.get_value(0, 0) == b"t" else {"plan"}), secret
 
 
-def _statements(app: MobileApp, launch: Launch, secret: str) -> list[tuple[Statement, Parameters]]:
+def _statements(app: MobileApp, launch: Launch, *, new: bool, secret: str) -> list[tuple[Statement, Parameters]]:
     token_hash = sha256(launch.token)
     user = launch.user
     given = user.given if user else {}
@@ -139,14 +138,13 @@ def _statements(app: MobileApp, launch: Launch, secret: str) -> list[tuple[State
         flag(given.get("tracking_consent")),
         text(correlation.current()),
     ]
-    shown = binary(None if launch.secret is None else sha256(launch.secret))
+    locks = (_LOCK, [text(keys[0]), text(keys[-1])])
+    if not new:
+        shown = binary(None if launch.secret is None else sha256(launch.secret))
+        return [locks, (_RENEW, [*phone, shown, *person])]
     handed_out = binary(sha256(secret) if secret else None)
     defaults = [flag(bool(app.max_devices_per_user)), flag(app.default_push_consent)]
-    return [
-        (_LOCK, [text(f"{{{keys[0]},{keys[-1]}}}")]),
-        (_RENEW, [*phone, shown, *person]),
-        (_MAKE, [*phone, handed_out, *person, *defaults, flag(app.default_tracking_consent)]),
-    ]
+    return [locks, (_MAKE, [*phone, handed_out, *person, *defaults, flag(app.default_tracking_consent)])]
 
 
 def _told(app: MobileApp, result: Result, steps: set[str]) -> Result:

@@ -1,8 +1,10 @@
-"""Whether a launch says anything new, as one prepared SELECT on a connection that its thread keeps.
+"""What the tables say of a launch, as one prepared SELECT on a connection that its thread keeps.
 
 The ORM and the connection handling around one SELECT cost many times the SELECT, and nearly every launch is one that
 changes nothing. So those are told from the others here, below both.
 """
+
+from enum import Enum
 
 from django.conf import settings
 
@@ -11,13 +13,12 @@ from registry.services import own_connection
 from registry.services.ingest import INFO_FIELDS, Launch
 from registry.services.own_connection import Statement, binary, flag, text
 
-# The row of a launch that changes nothing, and no row for any other: what `registry.services.ingest` does step by step.
+# A row where the phone is known, true where its launch changes nothing: what `registry.services.ingest` does step by
+# step.
 _UNCHANGED = Statement(
     b"unchanged",
     b"""
-SELECT FROM registry_device d LEFT JOIN registry_mobileuser u ON u.id = d.user_id
-WHERE d.app_id = $1::bigint AND d.installation_id = $2::text
-    AND d.token = $3::text AND d.platform = $4::text AND d.retired_at IS NULL
+SELECT d.token = $3::text AND d.platform = $4::text AND d.retired_at IS NULL
     AND d.last_seen >= now() - $5::interval
     -- Nor is its registration doubted since a restore (registry.services.reconcile).
     AND NOT EXISTS (SELECT FROM registry_reconciliation r WHERE r.app_id = d.app_id AND r.started_at >= d.last_seen)
@@ -34,15 +35,26 @@ WHERE d.app_id = $1::bigint AND d.installation_id = $2::text
     AND ($14::bool OR u.external_id IS NOT DISTINCT FROM $15::text)
     AND ($16::text IS NULL OR u.email = $16) AND ($17::text IS NULL OR u.phone = $17)
     AND ($18::bool IS NULL OR u.push_consent = $18) AND ($19::bool IS NULL OR u.tracking_consent = $19)
+FROM registry_device d LEFT JOIN registry_mobileuser u ON u.id = d.user_id
+WHERE d.app_id = $1::bigint AND d.installation_id = $2::text
 """,
 )
 _GIVEN = ("email", "phone", "push_consent", "tracking_consent")
 
 
-def repeats(app_id: int, launch: Launch) -> bool:
-    """Whether the tables say all that the launch says, so that nothing has to be written.
+class Found(Enum):
+    """What the tables say: all that the launch says, so that nothing has to be written; something else; or nothing of
+    its phone."""
 
-    The launch's texts have to be free of NUL, where libpq would end them. False also where the database did not tell.
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    NEW = "new"
+
+
+def compare(app_id: int, launch: Launch) -> Found | None:
+    """Tell a launch that repeats what is known from a change of a known phone, and from a new one.
+
+    The launch's texts have to be free of NUL, where libpq would end them. None where the database did not tell.
     """
     user, info = launch.user, launch.info
     given = user.given if user else {}
@@ -61,4 +73,8 @@ def repeats(app_id: int, launch: Launch) -> bool:
         *(text(given.get(name)) for name in _GIVEN),
     ]
     results = own_connection.run([(_UNCHANGED, parameters)])
-    return results is not None and bool(results[0].ntuples == 1)
+    if results is None:
+        return None
+    if not results[0].ntuples:
+        return Found.NEW
+    return Found.UNCHANGED if results[0].get_value(0, 0) == b"t" else Found.CHANGED
