@@ -5,9 +5,9 @@ is not a repeat. Whatever else there is to weigh (a token that another phone had
 first, a phone that lives again) finds no row here, changes nothing, and is left to `registry.services.ingest`, whose
 rules these are.
 
-The locks and the UPDATE or the INSERT are sent together and are one transaction: PostgreSQL ends the one that it began by
-itself where the client's batch ends. The locks are the first, so that the other sees what was committed by whoever had
-them before.
+The locks and the UPDATE or the INSERT are sent together and are one transaction: PostgreSQL ends the one that it began
+by itself where the client's batch ends. The locks are the first, so that the other sees what was committed by whoever
+had them before.
 """
 
 from registry.crypto import sha256
