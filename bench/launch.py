@@ -22,8 +22,8 @@ from bench.peers import parse, setup
 from tokenhub.embedded import ports
 
 DEVICES = int(os.environ.get("BENCH_DEVICES", "100000"))
-SECONDS = float(os.environ.get("BENCH_SECONDS", "3"))
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+SECONDS = float(os.environ.get("BENCH_SECONDS", "2"))
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7"))
 PATH = "/api/v1/devices"
 TOKENHUB = "tokenhub.wsgi:application"
 LIBRARIES = "bench.peers.django_libraries:application"

@@ -35,6 +35,8 @@ SERVER_CORE = "0"
 SERVER_THREADS = 4  # as deploy/run has it
 PATIENCE = 120.0  # seconds that a post is tried again
 OTHER_CORES = f"1-{(os.cpu_count() or 2) - 1}"
+# What PostgreSQL's documentation recommends to begin with (shared_buffers).
+QUARTER_OF_MEMORY = f"{psutil.virtual_memory().total // 4 // 1024**2}MB"
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,11 @@ def pinned(argv: Sequence[str], cores: str) -> list[str]:
 
 
 @contextmanager
-def stores(kept: Path | None = None) -> Iterator[Stores]:
-    """Run both; what they held is deleted in the end, or stays in `kept` for the next time."""
+def stores(kept: Path | None = None, *, buffers: str = Postgres.buffers) -> Iterator[Stores]:
+    """Run both; what they held is deleted in the end, or stays in `kept` for the next time. `buffers`: PostgreSQL's."""
     folder = kept or Path(tempfile.mkdtemp(prefix="tokenhub-bench-"))
     given = _secrets(folder)
-    postgres = Postgres(folder / "postgres", ports.choose(), given["password"])
+    postgres = Postgres(folder / "postgres", ports.choose(), given["password"], buffers=buffers)
     valkey = Valkey(folder / "valkey", ports.choose(), given["password"])
     running: list[tuple[Store, subprocess.Popen[bytes]]] = []
     found: list[Store] = [postgres, valkey]

@@ -36,7 +36,7 @@ def known(devices: int) -> Iterator[Fleet]:
     keys = kept / "keys.json"
     if not keys.exists():
         shutil.rmtree(kept, ignore_errors=True)  # loading it was broken off
-    with machine.stores(kept) as stores:
+    with machine.stores(kept, buffers=machine.QUARTER_OF_MEMORY) as stores:
         if not keys.exists():
             keys.write_text(json.dumps(machine.load_fleet(stores, devices)))
         yield stores, json.loads(keys.read_text())

@@ -36,7 +36,6 @@ _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "200",
-    "shared_buffers": "128MB",
     "jit": "off",  # our queries are short: compiling them takes longer than running them
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -51,12 +50,14 @@ _FAST_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes
 
 @dataclass(frozen=True)
 class Postgres:
-    """A server on 127.0.0.1 whose data is in `folder`. `fast` trades safety of the data for speed."""
+    """A server on 127.0.0.1 whose data is in `folder`. `fast` trades safety of the data for speed; `buffers` is its own
+    cache, as PostgreSQL writes sizes."""
 
     folder: Path
     port: int
     password: str = field(repr=False)
     fast: bool = False
+    buffers: str = "128MB"
 
     name = "postgres"
     stop_signal = signal.SIGINT  # "fast": ends the sessions, then a clean shutdown
@@ -80,7 +81,7 @@ class Postgres:
         _stop_left_over(self.folder, say)
 
     def argv(self) -> list[str]:
-        settings = _SETTINGS | (_FAST_SETTINGS if self.fast else {})
+        settings = {**_SETTINGS, "shared_buffers": self.buffers, **(_FAST_SETTINGS if self.fast else {})}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         server = [program("postgres"), "-D", str(self.folder), "-p", str(self.port), *options]
         # The guard comes last: a change of user would undo it.
