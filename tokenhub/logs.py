@@ -26,6 +26,8 @@ _CREDENTIAL = re.compile(
     r"|(?<=[Bb]earer )[^\s\"',]+"
     r"|(?<=://)[^\s/@]+(?=@)"  # the user and password of a URL
 )
+# One of these is in whatever the pattern finds, and they are looked for in a tenth of the time.
+_IN_CREDENTIALS = ("thub_", "eyJ", "earer ", "://")
 _EMAIL = re.compile(r"[\w.+-]{1,64}(?:@|%40)[\w-]+(?:\.[\w-]+)+")
 
 
@@ -58,7 +60,10 @@ def _kinds(error: BaseException) -> list[str]:
 
 def blot(text: str) -> str:
     """The text without what looks like a credential or an e-mail address."""
-    text = _CREDENTIAL.sub(BLOT, text)
+    for part in _IN_CREDENTIALS:
+        if part in text:
+            text = _CREDENTIAL.sub(BLOT, text)
+            break
     return _EMAIL.sub(BLOT, text) if "@" in text or "%40" in text else text
 
 
@@ -83,25 +88,47 @@ def for_machines() -> bool:
     return chosen == "json" if chosen else in_production and not sys.stderr.isatty()
 
 
+_now = structlog.processors.TimeStamper(fmt="iso", utc=True)
 _SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     _correlation_id,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    _now,
     _exception,
     _blotted,
 ]
 
 
+def tell(logger: logging.Logger, level: int, event: str, **fields: Any) -> None:
+    """Log a line as structlog does, in a third of its time: for what is told of every request."""
+    told: EventDict = {"event": event, **fields, "level": logging.getLevelName(level).lower(), "logger": logger.name}
+    record = logging.LogRecord(logger.name, level, "", 0, event, None, None)
+    record.told = _blotted(logger, "", _now(logger, "", _correlation_id(logger, "", told)))
+    logger.handle(record)
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """Makes lines of what the standard library's loggers, structlog's and `tell` are told."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """All but the last step is done already for those of `tell`."""
+        told: Any = getattr(record, "told", None)
+        if told is None:
+            return super().format(record)
+        for processor in self.processors[1:]:
+            told = processor(None, "", told)
+        return str(told)
+
+
 def formatter() -> logging.Formatter:
-    """Makes lines of what the standard library's loggers and structlog's are told."""
+    """Lines of JSON, or for people."""
     last: list[Processor]
     if for_machines():
         last = [_in_order, structlog.processors.JSONRenderer(serializer=_dumps)]
     else:
         last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
-    return structlog.stdlib.ProcessorFormatter(
+    return _Formatter(
         foreign_pre_chain=_SHARED, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
     )
 

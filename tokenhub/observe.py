@@ -9,11 +9,11 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-import structlog
 from django.http import HttpRequest, HttpResponse
 
 from registry.services import correlation
 from registry.services.counters import FAST, Counter, Histogram
+from tokenhub.logs import tell
 
 REQUESTS = Counter("tokenhub_requests_total", "Requests by route and outcome.", ["method", "route", "status"])
 SECONDS = Histogram("tokenhub_request_seconds", "How long requests took to answer.", FAST, ["method", "route"])
@@ -24,8 +24,7 @@ UNKNOWN = "unknown"
 # What changes nothing is counted and, below DEBUG, not logged: phones launch a thousand times as often as they change.
 QUIET = frozenset({"unchanged"})
 
-logger = structlog.get_logger(__name__)
-_is_logged = logging.getLogger(__name__).isEnabledFor  # asked first: a line that nobody wants costs nothing
+logger = logging.getLogger(__name__)
 
 
 def finished(method: str, route: str, status: int, seconds: float, result: str = "", **more: str) -> None:
@@ -37,11 +36,11 @@ def finished(method: str, route: str, status: int, seconds: float, result: str =
     SECONDS.observe(seconds, method, route)
     quiet = status < 400 and (result in QUIET or method in ("GET", "HEAD"))
     level = logging.DEBUG if quiet else logging.INFO if status < 500 else logging.ERROR
-    if not _is_logged(level):
-        return
+    if not logger.isEnabledFor(level):
+        return  # a line that nobody wants costs nothing
     if result:
         more["result"] = result
-    logger.log(level, "request", method=method, route=route, status=status, seconds=round(seconds, 4), **more)
+    tell(logger, level, "request", method=method, route=route, status=status, seconds=round(seconds, 4), **more)
 
 
 def seen(correlation_id: uuid.UUID, *request: Any) -> tuple[str, str]:
