@@ -93,4 +93,18 @@ TABLE = [
         new="known, entangled = _known(app, launches), set[int]()",
         tests=(f"{_IMPORT}::test_of_two_rows_that_meet_the_later_counts",),
     ),
+    Mutation(
+        "An import checks foreign keys by index, however small the tables were when the plan was made",
+        "registry/services/new_devices.py",
+        old=", set_config('enable_seqscan', 'off', true)",
+        new="",
+        tests=(f"{_IMPORT}::test_rows_are_found_by_index_however_small_the_tables_were",),
+    ),
+    Mutation(
+        "An import starts no parallel workers",
+        "registry/services/new_devices.py",
+        old="set_config('max_parallel_workers_per_gather', '0', true), ",
+        new="",
+        tests=(f"{_IMPORT}::test_no_parallel_workers_are_started_for_some_rows",),
+    ),
 ]

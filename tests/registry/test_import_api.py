@@ -1,10 +1,12 @@
 """Devices that another system knows, up to a thousand at a time."""
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -36,6 +38,45 @@ def test_new_devices_are_made_in_few_statements(
     assert Device.objects.filter(user__isnull=False, planned_revision=0).count() == 200
     assert DataverseMapping.objects.filter(due_at__isnull=False).count() == 200
     assert server.get("devices/p7").json()["user"] == {"id": "user-7"}
+
+
+def test_rows_are_found_by_index_however_small_the_tables_were(server: Api) -> None:
+    """Foreign keys are checked by plans that the connection keeps, maybe of a time when there was one row."""
+    post(server, row(0))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE registry_mobileuser, registry_device, registry_dataversemapping")
+        cursor.execute("SET LOCAL enable_seqscan = on")  # as outside of this test's transaction
+        before = sequential_scans()
+        assert results(post(server, *[row(number) for number in range(1, 200)])) == ["created"] * 199
+        connection.check_constraints()
+        assert sequential_scans() - before <= 1  # who is known is asked once, by a plan of this moment
+
+
+def sequential_scans() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'registry_mobileuser'")
+        [(count,)] = cursor.fetchall()
+    return int(count)
+
+
+def test_no_parallel_workers_are_started_for_some_rows(server: Api) -> None:
+    """Starting them takes longer than looking the rows up."""
+    plans: list[str] = []
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL debug_parallel_query = on")  # wherever it is possible
+    with connection.execute_wrapper(partial(explained, plans)):
+        assert results(post(server, row(1), row(2))) == ["created"] * 2
+    locks = next(number for number, plan in enumerate(plans) if "pg_advisory_xact_lock" in plan)
+    assert len(plans) > locks + 4
+    assert not [plan for plan in plans[locks:] if "Gather" in plan]
+
+
+def explained(plans: list[str], execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    """Runs a statement, and before it asks for its plan."""
+    if sql.lstrip().startswith(("SELECT", "INSERT")):
+        execute(f"EXPLAIN {sql}", params, many, context)
+        plans.append("\n".join([sql, *(line for (line,) in context["cursor"].fetchall())]))
+    return execute(sql, params, many, context)
 
 
 @pytest.mark.parametrize(
