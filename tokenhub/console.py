@@ -132,6 +132,7 @@ UNFOLD: dict[str, Any] = {
     "SHOW_BACK_BUTTON": True,
     "SITE_FAVICONS": [{"rel": "icon", "href": _file("favicon.svg"), "type": "image/svg+xml"}],
     "STYLES": [_file("console.css")],
+    "SCRIPTS": [_file("keyboard.js")],
     "GLOBAL_CALLBACK": "tokenhub.console.context",
     "ACCOUNT": {"navigation": [{"title": "Two-factor sign-in", "link": reverse_lazy("mfa_index")}]},
     "DASHBOARD_CALLBACK": "sync.dashboard.context",

@@ -19,7 +19,8 @@ class OrderedChoices(forms.MultiValueField):
     def __init__(self, choices: Sequence[tuple[str, Any]], **more: Any) -> None:
         places = [[("", "nothing more"), *choices] if place else list(choices) for place in range(len(choices))]
         fields = [forms.ChoiceField(choices=each, required=False) for each in places]
-        widget = _Places([UnfoldAdminSelectWidget(choices=each) for each in places])
+        names = [{"aria-label": f"{more.get('label', '')}, place {number}"} for number in range(1, len(choices) + 1)]
+        widget = _Places([UnfoldAdminSelectWidget(*each) for each in zip(names, places, strict=True)])
         super().__init__(fields, require_all_fields=False, widget=widget, **more)
 
     def compress(self, data_list: Sequence[str]) -> list[str]:

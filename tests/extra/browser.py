@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 from unittest import mock
 
+from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connections
@@ -17,6 +18,9 @@ from tests.extra.conftest import program
 
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 OPTIONS += ["--disable-component-update", "--disable-sync"]
+WCAG = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
+# Django's own widgets, Select2 and the two boxes of permissions: their inputs have no names.
+WIDGETS = [[".select2-container"], [".selector"]]
 type Theme = Literal["light", "dark"]
 DESK, PHONE = (1440, 900), (390, 844)
 
@@ -55,6 +59,20 @@ class Console:
         """Pixels that the page is wider than the window: it scrolls sideways."""
         width = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         return int(width)
+
+    def barriers(self) -> list[str]:
+        """What WCAG 2.2 (A and AA) finds in the way of people: contrast, names, what is too small to be hit."""
+        found = Axe().run(self.page, {"exclude": WIDGETS}, WCAG).response["violations"]
+        return [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
+
+    def tab_to(self, name: str, key: str = "Tab") -> None:
+        """By the keyboard alone, to what is called so."""
+        for _ in range(80):
+            self.page.keyboard.press(key)
+            focus = self.page.locator(":focus")
+            if focus.count() and name in (focus.get_attribute("aria-label") or focus.inner_text()):
+                return
+        raise AssertionError(f"the keyboard does not come to {name}")
 
 
 @contextmanager

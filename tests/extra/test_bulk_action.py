@@ -42,6 +42,7 @@ def test_all_rows_of_a_list_are_changed_while_one_looks(
         page = console.open("/admin/registry/device/")
         assert "no others" not in page.content()
         page.locator("#action-toggle").check()
+        assert console.barriers() == []
         page.get_by_text("Select all that the list shows").click()
         choose(page, "Retire and clean up")
         assert "all devices" in page.locator("main, #content").first.inner_text()
@@ -71,9 +72,11 @@ def test_it_is_asked_for_and_stopped_by_the_keyboard_on_a_phone(tmp_path: Path, 
         page.keyboard.press("Enter")
         page.get_by_role("button", name="Retire and clean up").focus()
         assert console.overflow() <= 0
+        assert console.barriers() == []
         page.keyboard.press("Enter")
         page.locator("#progress").wait_for()
         assert console.overflow() <= 0
+        assert console.barriers() == []
         page.get_by_role("button", name="Stop").focus()
         page.keyboard.press("Enter")
         page.get_by_text("Stopped by olga").wait_for()

@@ -55,6 +55,7 @@ def test_no_page_makes_the_browser_complain(
             console.open(path)
             assert console.page.locator("#content").is_visible()
             assert console.overflow() <= 0, path
+            assert console.barriers() == [], path
             assert console.page.title().endswith("tokenhub"), path
             shoot(console, f"{path.strip('/').replace('/', '-')}-{theme}-{size[0]}")
 
@@ -88,3 +89,32 @@ def test_a_form_on_a_phone_has_all_its_fields(tmp_path: Path, chief: User, fleet
             page = console.open(path)
             for field in fields:
                 assert page.locator(f".field-{field}").first.is_visible(), (path, field)
+
+
+def test_the_menu_and_the_way_out_are_reached_by_the_keyboard_on_a_phone(tmp_path: Path, chief: User) -> None:
+    with web_server(tmp_path / "web.log", workers=1) as url, chromium(url, PHONE) as console:
+        console.sign_in(chief)
+        page = console.open("/admin/registry/mobileapp/")
+        console.tab_to("Menu")
+        page.keyboard.press("Enter")
+        console.tab_to("Explain", "Shift+Tab")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/admin/explain/")
+        console.tab_to("Menu")
+        page.keyboard.press("Space")
+        console.tab_to("olga", "Shift+Tab")
+        page.keyboard.press("Enter")
+        console.tab_to("Log out", "Shift+Tab")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/admin/logout/")
+
+
+def test_a_list_is_narrowed_by_the_keyboard(tmp_path: Path, chief: User, fleet: None) -> None:
+    with web_server(tmp_path / "web.log", workers=1) as url, chromium(url, PHONE, "dark") as console:
+        console.sign_in(chief)
+        page = console.open("/admin/registry/device/")
+        console.tab_to("Filters")
+        page.keyboard.press("Enter")
+        console.tab_to("iOS")
+        page.keyboard.press("Enter")
+        page.get_by_text("Nothing of that kind").wait_for()

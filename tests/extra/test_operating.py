@@ -39,6 +39,7 @@ def console(tmp_path: Path, somebody: User, size: tuple[int, int] = DESK, theme:
 def fits(opened: Console, name: str, size: tuple[int, int], theme: Theme) -> None:
     shoot(opened, f"{name}-{theme}-{size[0]}")
     assert opened.overflow() <= 0, name
+    assert opened.barriers() == [], name
 
 
 @SCREENS

@@ -108,11 +108,14 @@ def test_the_pages_that_people_open_first(tmp_path: Path, shop: Device, world: W
         page.wait_for_timeout(1200)  # the charts grow
         assert page.locator("canvas").count() == 5
         assert "48,200" in page.content()
+        assert console.barriers() == []
         shoot(console, f"overview-{theme}")
         page = console.open("/admin/explain/?q=anna@contoso.example")
         assert "Will receive" in page.content() or "will receive" in page.content()
+        assert console.barriers() == []
         shoot(console, f"explain-{theme}")
         page = console.open("/admin/unresolved/")
         assert "Bert Lindqvist" in page.content()
+        assert console.barriers() == []
         shoot(console, f"unresolved-{theme}")
         assert console.overflow() <= 0
