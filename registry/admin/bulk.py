@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.options import Action, ActionLocation
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -107,7 +107,7 @@ def _page_of(job: BulkJob) -> str:
 
 @admin.register(BulkJob)
 class BulkJobAdmin(KeysetAdmin):
-    """What was asked for: one's own, and everybody's for who sees every app."""
+    """What was asked for: one's own, as far as one sees its apps still, and everybody's for who sees every app."""
 
     empty_text = "They begin in a list: tick its rows, and pick an action. An import of devices is one, too."
     list_display = ("kind", "what", "state", "done", "changed", "failed", "by", "created_at", "finished_at")
@@ -119,14 +119,18 @@ class BulkJobAdmin(KeysetAdmin):
         scope = scope_of(request.user)
         if scope.every:
             return super().get_queryset(request)
-        return BulkJob.objects.filter(by=request.user.get_username()) if scope.app_ids else BulkJob.objects.none()
+        mine = BulkJob.objects.filter(by=request.user.get_username()) if scope.app_ids else BulkJob.objects.none()
+        return mine.filter(Q(app__in=scope.app_ids) | Q(app=None, apps__contained_by=sorted(scope.app_ids)))
 
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
         """How far it is; the page asks again by itself (`?part`) until it is over."""
         job = self.get_object(request, object_id)
         if job is None or not self.has_view_permission(request, job):
             raise PermissionDenied
+        may_stop = request.user.has_perm(bulk_jobs.permission_of(job))
         if request.method == "POST":
+            if not may_stop:
+                raise PermissionDenied
             if not bulk_jobs.stop(job, request.user):
                 messages.info(request, "It was over already.")
             return redirect(_page_of(job))
@@ -138,6 +142,7 @@ class BulkJobAdmin(KeysetAdmin):
             "opts": self.opts,
             "job": job,
             "open": job.state in bulk_jobs.OPEN,
+            "may_stop": may_stop,
             "part_done": _part_done(job),
             "summary": bulk_jobs.summary(job),
             "errors": BulkError.objects.filter(job=job).order_by("line")[:ERRORS_SHOWN],

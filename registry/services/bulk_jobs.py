@@ -120,6 +120,11 @@ def start(kind: BulkKind, model: type[Model], choice: Choice, what: str, by: Any
     return in_transaction(create)
 
 
+def permission_of(job: BulkJob) -> str:
+    """What somebody needs to have such a thing done, or to stop it."""
+    return IMPORTS if job.kind == BulkKind.IMPORT else KINDS[BulkKind(job.kind)].permission
+
+
 def choice_of(job: BulkJob) -> Choice:
     """Which rows the job is about."""
     return Choice(job.apps, job.show, job.ids)

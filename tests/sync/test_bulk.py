@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from auditlog.models import LogEntry
+from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
@@ -32,6 +33,8 @@ from registry.models import (
     Registration,
 )
 from registry.services import bulk_jobs as service
+from registry.services import tables
+from registry.services.access import give
 from registry.services.decisions import pin
 from registry.services.keys import create_key
 from registry.states import BulkKind, BulkState, RetiredReason
@@ -214,6 +217,35 @@ def test_a_stopped_action_stays_where_it_was(app: MobileApp, operator: Client, m
 
 
 @pytest.mark.django_db
+def test_a_viewer_looks_at_an_action_and_does_not_stop_it(app: MobileApp, operator: Client) -> None:
+    many(app, 1)
+    job = ask(operator, DEVICES, "retire")
+    vera = signed_in(staff("vera", "viewer"))
+    assert "Rows looked at" in page(vera, job)
+    assert "Stop" not in page(vera, job)
+    assert vera.post(f"/admin/registry/bulkjob/{job.pk}/change/").status_code == 403
+    assert (work(job).state, job.changed) == (BulkState.DONE, 1)
+
+
+@pytest.mark.django_db
+def test_what_somebody_asked_for_in_an_app_that_they_see_no_more_is_not_shown(
+    app: MobileApp, operator: Client, make_app: Callable[..., MobileApp]
+) -> None:
+    many(app, 1)
+    job = ask(operator, DEVICES, "retire")
+    file = SimpleUploadedFile("devices.csv", b"installation_id,platform,token\nphone-7,x,token-7\n")
+    operator.post("/admin/import/", {"app": app.pk, "file": file})
+    every = [job.pk, BulkJob.objects.latest("pk").pk]
+    paths = [f"/admin/registry/bulkjob/{pk}/change/{part}" for pk in every for part in ("", "?part", "?errors")]
+    assert [operator.get(path).status_code for path in paths] == [200] * 6
+    make_app("bank")
+    give(User.objects.get(username="olga").pk, {"bank"})
+    assert [operator.get(path).status_code for path in paths] == [403] * 6
+    assert operator.post(paths[0]).status_code == 403
+    assert "devices.csv" not in operator.get("/admin/registry/bulkjob/").content.decode()
+
+
+@pytest.mark.django_db
 def test_rows_that_come_later_are_not_meant(app: MobileApp, operator: Client, server: Api) -> None:
     many(app, 2)
     job = ask(operator, DEVICES, "retire")
@@ -324,6 +356,21 @@ def test_an_exported_file_can_be_imported_again(
     looks = LogEntry.objects.filter(action=LogEntry.Action.ACCESS, actor__username="dora").order_by("pk")
     told = [look.additional_data["what"] for look in looks]
     assert told == ["exported all devices: shop with whole tokens", "exported all mobile users"]
+
+
+@pytest.mark.django_db
+def test_an_export_is_read_while_it_is_sent(app: MobileApp, operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "BATCH", 2)
+    many(app, 5)
+    form = {"action": "export", "select_across": "1", "index": "0", "_selected_action": "0"}
+    answer = operator.post(DEVICES, form)
+    assert answer.streaming
+    pieces = iter(answer)
+    assert next(pieces).startswith(b"app,installation_id,")
+    assert next(pieces).count(b"\n") == 2
+    Registration.objects.all().delete()
+    Device.objects.all().delete()
+    assert list(pieces) == [], "nothing more had been read"
 
 
 @pytest.mark.django_db
