@@ -8,7 +8,7 @@ from typing import Any
 
 from auditlog.models import LogEntry
 from auditlog.registry import auditlog
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db.models import Model
 
 from registry import models
@@ -34,6 +34,7 @@ WATCHED: dict[type[Model], dict[str, Any]] = {
     models.ApiKey: {"exclude_fields": ["key_hash", "last_used_at"]},
     models.AppScope: {"m2m_fields": {"apps"}},
     User: {"mask_fields": ["password"], "exclude_fields": ["last_login"], "m2m_fields": {"groups", "user_permissions"}},
+    Group: {"m2m_fields": {"permissions"}},
 }
 
 

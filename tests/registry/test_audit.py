@@ -2,6 +2,7 @@
 
 import pytest
 from auditlog.models import LogEntry
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
@@ -9,6 +10,7 @@ from pytest_django import Settings
 from registry.models import Device, MobileApp
 from registry.services.apps import set_api_token
 from registry.services.keys import create_key
+from registry.services.roles import make_roles
 from tests.conftest import Api
 from tests.people import signed_in, staff
 from tests.registry.test_app_form import save
@@ -32,6 +34,18 @@ def test_a_change_is_recorded_with_old_and_new_and_by_whom(vera: Client, app: Mo
     assert (entry.actor.get_username(), entry.remote_addr) == ("vera", "127.0.0.1")
     page = vera.get("/admin/auditlog/logentry/").content.decode()
     assert "Shop → Contoso Boutique" in page
+
+
+def test_what_a_group_may_do_is_recorded_and_not_what_migrate_gives_the_roles(admin_client: Client) -> None:
+    make_roles()
+    assert not LogEntry.objects.filter(content_type__model="group").exists()
+    seen = Permission.objects.get(codename="view_device")
+    admin_client.post("/admin/auth/group/add/", {"name": "auditors", "permissions": [seen.pk]})
+    made, given = LogEntry.objects.filter(content_type__model="group").order_by("pk")
+    assert (made.object_repr, made.actor.get_username()) == ("auditors", "admin")
+    assert given.changes["permissions"]["operation"] == "add"
+    assert "Can view device" in given.changes["permissions"]["objects"][0]
+    assert "permissions: add" in admin_client.get("/admin/auditlog/logentry/").content.decode()
 
 
 def test_the_address_is_not_the_client_s_to_invent(app: MobileApp, vera: Client) -> None:
@@ -111,7 +125,9 @@ def test_the_log_is_searched_and_not_edited(vera: Client, app: MobileApp, admin_
 
 def test_it_is_for_those_who_see_every_app(app: MobileApp) -> None:
     client = signed_in(staff("olga", "administrator", apps=["shop"]))
-    assert client.get("/admin/auditlog/logentry/").context["cl"].result_count == 0
+    entry = LogEntry.objects.filter(object_repr="shop").latest()
+    for page in ("", f"{entry.pk}/change/"):
+        assert client.get(f"/admin/auditlog/logentry/{page}").status_code == 403
 
 
 def test_accounts_are_not_deleted(admin_client: Client) -> None:
