@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -18,7 +18,7 @@ from registry.services.access import Scope, scope_of
 from registry.services.apps import check_region, identity_warnings
 from registry.services.connections import left_under
 from registry.services.errors import InvalidInput
-from registry.services.pausing import next_probe
+from registry.services.pausing import next_probe, of_scope
 from registry.states import DataverseTable, MatchKey
 
 
@@ -44,6 +44,7 @@ class MobileAppAdmin(ConsoleAdmin):
     app_path = "pk"
     form = AppForm
     search_fields = ("slug__startswith", "name__istartswith")
+    ordering = ("slug",)
     list_display = ("slug", "name", "endpoint", "dataverse", "identity", "runs")
     list_select_related = ("dataverse",)
     actions_list = ("connect",)
@@ -120,5 +121,4 @@ class PauseAdmin(ReadOnlyAdmin):
         return f"{at:%Y-%m-%d %H:%M:%S}" if at else "none: until a person resumes it"
 
     def limit(self, rows: QuerySet[Any], scope: Scope) -> QuerySet[Any]:
-        seen = Q(app__in=scope.app_ids) | Q(environment__in=scope.environments())
-        return rows if scope.every else rows.filter(seen)
+        return of_scope(rows, scope)

@@ -39,7 +39,7 @@ def visible_apps(user: Any) -> list[MobileApp]:
     return list(seen.defer(*secret_columns(), "dataverse__client_secret").order_by("slug"))
 
 
-NOTHING = Scope(every=False)
+NOTHING, EVERYTHING = Scope(every=False), Scope(every=True)
 _KNOWN = "tokenhub_scope"  # kept with the request's user
 
 
@@ -48,7 +48,7 @@ def scope_of(user: Any) -> Scope:
     if not (user.is_active and user.is_staff):
         return NOTHING
     if user.is_superuser:
-        return Scope(every=True)
+        return EVERYTHING
     scope: Scope | None = getattr(user, _KNOWN, None)
     if scope is None:
         scope = _read(user.pk)
@@ -61,7 +61,7 @@ def _read(user_id: int) -> Scope:
     if row is None:
         return NOTHING
     if row.every_app:
-        return Scope(every=True)
+        return EVERYTHING
     chosen = row.apps.values("pk")
     ids = MobileApp.objects.filter(Q(pk__in=chosen) | Q(replaced_by__in=chosen)).values_list("pk", flat=True)
     return Scope(every=False, app_ids=frozenset(ids))

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from registry.models import Pause, secret_columns
+from registry.services.access import Scope
 from registry.states import PauseReason
 
 
@@ -24,3 +25,9 @@ def all_open_pauses() -> QuerySet[Pause]:
         *secret_columns("app__"), "environment__client_secret"
     )
     return subjects.filter(~counting)
+
+
+def of_scope(pauses: QuerySet[Pause], scope: Scope) -> QuerySet[Pause]:
+    """Those of the apps that are seen, and of the Dataverse environments behind them."""
+    seen = Q(app__in=scope.app_ids) | Q(environment__in=scope.environments())
+    return pauses if scope.every else pauses.filter(seen)

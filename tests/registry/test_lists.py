@@ -195,6 +195,18 @@ def test_a_list_finds_what_a_person_has_in_hand(small: MobileApp, chief: Client)
 
 
 @pytest.mark.django_db
+def test_no_choice_counts_a_big_table_and_those_of_apps_are_in_order(small: MobileApp, chief: Client) -> None:
+    ask = "/admin/autocomplete/?app_label={}&model_name={}&field_name={}&term={}"
+    fields = [("registry", "device", "user"), ("registry", "registration", "device"), ("registry", "device", "app")]
+    with CaptureQueriesContext(connection) as queries:
+        found = [chief.get(ask.format(*field, "s")) for field in fields]
+    assert [answer.status_code for answer in found] == [404, 404, 200]
+    assert [row["text"] for row in found[-1].json()["results"]] == ["shop", "small"]
+    counted = [query["sql"] for query in queries if "COUNT(" in query["sql"]]
+    assert not [statement for statement in counted if any(table in statement for table in BIG)]
+
+
+@pytest.mark.django_db
 def test_what_somebody_does_not_see_no_address_shows(small: MobileApp) -> None:
     other = MobileApp.objects.get(slug="shop")
     client = signed_in(staff("olga", "viewer", apps=["small"]))
