@@ -10,7 +10,8 @@ from django.db.models import Count, Min, Q
 
 from registry.models import Erasure, MobileApp, Pause, Registration, TokenIssuer, secret_columns
 from registry.services import clock
-from registry.services.pausing import all_open_pauses, next_probe
+from registry.services.access import EVERYTHING, Scope
+from registry.services.pausing import all_open_pauses, next_probe, of_scope
 from registry.states import ErasureState, FailureReason, PauseReason, RegistrationState
 from sync.status import oldest_due, subject_of
 
@@ -67,11 +68,12 @@ _GONE = (
 )
 
 
-def open_alerts() -> list[Alert]:
-    """Everything that needs a person now, the oldest first."""
+def open_alerts(scope: Scope = EVERYTHING) -> list[Alert]:
+    """Everything that needs a person now, the oldest first, of the apps that are seen."""
     now = clock.now()
-    pauses = list(all_open_pauses())
-    alerts = [*_paused(pauses), *_stalled(pauses, now), *_overdue(now), *_unknown(), *_signing_keys(now)]
+    pauses = list(of_scope(all_open_pauses(), scope))
+    alerts = [*_paused(pauses), *_stalled(pauses, now, scope), *_overdue(now, scope), *_unknown(scope)]
+    alerts += _signing_keys(now, scope)
     return sorted(alerts, key=lambda alert: alert.since)
 
 
@@ -90,11 +92,11 @@ def _paused(pauses: list[Pause]) -> Iterator[Alert]:
         )
 
 
-def _stalled(pauses: list[Pause], now: datetime) -> Iterator[Alert]:
+def _stalled(pauses: list[Pause], now: datetime, scope: Scope) -> Iterator[Alert]:
     """Queues that do not move although nothing rests: the workers are down, too few, or fail."""
     apps = {pause.app_id for pause in pauses}
     environments = {pause.environment_id for pause in pauses}
-    for app in MobileApp.objects.defer(*secret_columns()).order_by("slug"):
+    for app in scope.limit(MobileApp.objects.defer(*secret_columns()), "pk").order_by("slug"):
         for step, age in oldest_due(app, now).items():
             rests = step != PLAN and (app.dataverse_id in environments if step == MAP else app.pk in apps)
             if age is None or rests or age <= settings.TOKENHUB_STALLED_AFTER.total_seconds():
@@ -108,9 +110,10 @@ def _stalled(pauses: list[Pause], now: datetime) -> Iterator[Alert]:
             )
 
 
-def _overdue(now: datetime) -> Iterator[Alert]:
+def _overdue(now: datetime, scope: Scope) -> Iterator[Alert]:
     hours = settings.TOKENHUB_ERASURE_OVERDUE
-    overdue = Erasure.objects.filter(state=ErasureState.WAITING, requested_at__lt=now - hours)
+    waiting = Erasure.objects.filter(state=ErasureState.WAITING, requested_at__lt=now - hours)
+    overdue = scope.limit(waiting, "app")
     for slug, count in overdue.order_by("app__slug").values_list("app__slug").annotate(Count("pk")):
         oldest = overdue.filter(app__slug=slug).order_by("requested_at")[0]
         yield Alert(
@@ -124,12 +127,12 @@ def _overdue(now: datetime) -> Iterator[Alert]:
         )
 
 
-def _unknown() -> Iterator[Alert]:
+def _unknown(scope: Scope) -> Iterator[Alert]:
     unknown = Registration.objects.filter(
         state=RegistrationState.FAILED, reason=FailureReason.UNKNOWN.value, desired=True
     )
-    found = unknown.order_by("app__slug").values_list("app__slug").annotate(Count("pk"), Min("decided_at"))
-    for slug, count, since in found:
+    found = scope.limit(unknown, "app").order_by("app__slug").values_list("app__slug")
+    for slug, count, since in found.annotate(Count("pk"), Min("decided_at")):
         yield Alert(
             Kind.UNKNOWN_OUTCOME,
             f"app {slug}",
@@ -140,11 +143,11 @@ def _unknown() -> Iterator[Alert]:
         )
 
 
-def _signing_keys(now: datetime) -> Iterator[Alert]:
+def _signing_keys(now: datetime, scope: Scope) -> Iterator[Alert]:
     """At once where there are no keys to go on with; otherwise when it fails for long."""
     urgent = Q(keys__isnull=True) | Q(keys_failing_since__lt=now - settings.TOKENHUB_STALLED_AFTER)
     failing = TokenIssuer.objects.filter(urgent, keys_failing_since__isnull=False)
-    for issuer in failing.defer("secret").select_related("app").order_by("app__slug"):
+    for issuer in scope.limit(failing, "app").defer("secret").select_related("app").order_by("app__slug"):
         fetched = issuer.keys_fetched_at
         known = f"those of {fetched.isoformat(timespec='seconds')} are used" if fetched else "no phone can name a user"
         yield Alert(

@@ -93,7 +93,7 @@ _SIGN_IN = {
     "invalid_client": (
         "the client secret is wrong or has expired, or the client id is another application's.",
         "Make a new client secret in Entra ID (App registrations, Certificates & secrets) and store its value (not its "
-        "id) with manage.py set_client_secret.",
+        "id) on the environment's page, or with manage.py set_client_secret.",
     ),
     "unauthorized_client": (
         "it does not know the application in this tenant.",

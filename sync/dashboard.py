@@ -15,6 +15,7 @@ from registry.services import clock
 from registry.services.access import scope_of, visible_apps
 from registry.services.figures import LIVING, percentile
 from registry.states import Platform, RegistrationState
+from sync.alerts import open_alerts
 from sync.status import oldest_due
 
 DAYS = 30
@@ -33,15 +34,16 @@ def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What Unfold asks for before it draws the page."""
     if not request.user.has_perm("registry.view_device"):
         return context
-    apps = visible_apps(request.user)
+    apps, scope = visible_apps(request.user), scope_of(request.user)
     chosen = [app for app in apps if app.slug == request.GET.get("app")] or apps
     today = clock.now().date()
     days = [today - timedelta(days=back) for back in reversed(range(DAYS))]
     found = DayFigures.objects.filter(app__in=[app.pk for app in chosen], day__gte=days[0]).order_by("day")
     rows = list(found)
+    context["alerts"] = open_alerts(scope)
     context["dashboard"] = {
         "apps": apps,
-        "every_app": scope_of(request.user).every,
+        "every_app": scope.every,
         "chosen": chosen[0] if len(chosen) == 1 and len(apps) > 1 else None,
         **_glance(rows, today, chosen),
         **_charts(rows, days, _relayed(chosen, days[0])),

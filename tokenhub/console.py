@@ -16,7 +16,7 @@ from tokenhub.version import VERSION
 class Page:
     """One entry of the sidebar, for those who have the permission; `icon` is one of Google's Material Symbols.
 
-    `also` names pages below it whose address does not say so.
+    `also` names pages below it whose address does not say so. `whole`: it is for those who see every app.
     """
 
     title: str
@@ -24,11 +24,12 @@ class Page:
     url: str
     permission: str = ""
     also: tuple[str, ...] = ()
+    whole: bool = False
 
 
-def _table(title: str, icon: str, model: str, *also: str) -> Page:
+def _table(title: str, icon: str, model: str, *also: str, whole: bool = False) -> Page:
     app, name = model.split(".")
-    return Page(title, icon, f"admin:{app}_{name}_changelist", f"{app}.view_{name}", also)
+    return Page(title, icon, f"admin:{app}_{name}_changelist", f"{app}.view_{name}", also, whole)
 
 
 # What a person comes for most often stands first.
@@ -74,9 +75,9 @@ SIDEBAR: tuple[tuple[str, tuple[Page, ...]], ...] = (
     (
         "Access",
         (
-            _table("Accounts", "manage_accounts", "auth.user"),
-            _table("Roles", "badge", "auth.group"),
-            _table("Audit log", "policy", "auditlog.logentry"),
+            _table("Accounts", "manage_accounts", "auth.user", whole=True),
+            _table("Roles", "badge", "auth.group", whole=True),
+            _table("Audit log", "policy", "auditlog.logentry", whole=True),
         ),
     ),
 )
@@ -89,13 +90,16 @@ def _entry(page: Page, *, marked: bool) -> dict[str, Any]:
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """The groups and entries that this person may open, as Unfold wants them."""
+    from registry.services.access import scope_of  # the settings read this module before there are tables
+
     here = request.resolver_match.url_name if request.resolver_match else None
+    every = scope_of(request.user).every
     groups = []
     for number, (title, pages) in enumerate(SIDEBAR):
         items = [
             _entry(page, marked=here in page.also)
             for page in pages
-            if not page.permission or request.user.has_perm(page.permission)
+            if (not page.permission or request.user.has_perm(page.permission)) and (every or not page.whole)
         ]
         if items:
             groups.append({"title": title, "separator": number > 0, "items": items})

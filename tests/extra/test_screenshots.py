@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from registry.models import DayFigures, Device, EventCount, InteractionEvent, MobileApp
+from sync import pauses
 from tests.extra.browser import DESK, Theme, chromium, shoot
 from tests.sandbox_process import World
 from tests.web import web_server
@@ -95,6 +96,7 @@ def shop(world: World) -> Device:
     assert world.server.post("events", [opened]).status_code == 202
     world.work_until(lambda: InteractionEvent.objects.filter(state="relayed").exists())
     history(world.app, 48_200, seed=1)
+    pauses.pause_by_hand(world.app, "olga", "its push certificate is renewed today", "ios")
     return anna
 
 
@@ -108,6 +110,7 @@ def test_the_pages_that_people_open_first(tmp_path: Path, shop: Device, world: W
         page.wait_for_timeout(1200)  # the charts grow
         assert page.locator("canvas").count() == 5
         assert "48,200" in page.content()
+        assert "its push certificate is renewed today" in page.content()
         assert console.barriers() == []
         shoot(console, f"overview-{theme}")
         page = console.open("/admin/explain/?q=anna@contoso.example")

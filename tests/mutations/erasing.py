@@ -93,7 +93,7 @@ TABLE = [
     Mutation(
         "An overdue erasure raises an alert",
         "sync/alerts.py",
-        old="*_overdue(now), ",
+        old="*_overdue(now, scope), ",
         new="",
         tests=("tests/sync/test_alerts.py::test_overdue_erasures_are_told_once_an_app_until_they_are_over",),
     ),

@@ -1,6 +1,6 @@
 """The whole table."""
 
-from tests.mutations import api, claims, dataverse, erasing, ingest, lane, outcomes, pausing, replacing, signin
+from tests.mutations import access, api, claims, dataverse, erasing, ingest, lane, outcomes, pausing, replacing, signin
 from tests.mutations.mutation import Mutation
 
 PROTECTIONS: list[Mutation] = [
@@ -14,4 +14,5 @@ PROTECTIONS: list[Mutation] = [
     *replacing.TABLE,
     *api.TABLE,
     *signin.TABLE,
+    *access.TABLE,
 ]

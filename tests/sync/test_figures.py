@@ -136,6 +136,9 @@ def test_the_page_tells_it_of_the_apps_that_one_sees(fleet: list[Device], make_a
     assert "Devices 5 Registered 75.0 %" in glance(chief)
     assert "Devices 1 Registered 100.0 %" in glance(chief, "?app=bank")
     assert "Devices 4" in glance(olga, "?app=bank"), "what one does not see is not chosen"
+    links = chief.get("/admin/?app=shop").content.decode()
+    assert f"?show=failed&amp;app={fleet[0].app_id}" in links, "what the figures of one app lead to is that app's"
+    assert "/admin/unresolved/?app=shop" in links
 
 
 def test_the_page_counts_nothing(fleet: list[Device]) -> None:
