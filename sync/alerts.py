@@ -39,6 +39,11 @@ class Alert:
     what: str
     to_do: str
 
+    @property
+    def title(self) -> str:
+        """The kind, as people read it."""
+        return self.kind.replace("_", " ").capitalize()
+
 
 _MEND = {
     PauseReason.THROTTLED: "Nobody, at first: it goes on by itself. Where it comes back, lower the app's call rate.",

@@ -156,10 +156,10 @@ def test_the_command_line_shows_them_first_and_can_fail_for_scripts(app: MobileA
 def test_the_admins_first_page_shows_them(app: MobileApp) -> None:
     client = Client()
     client.force_login(User.objects.create_superuser("root", password="x"))
-    assert "paused, app shop" not in client.get("/admin/").content.decode()
+    assert "Paused, app shop" not in client.get("/admin/").content.decode()
     pauses.rest(app, Denied("<b>HTTP 401</b>"))
     page = client.get("/admin/").content.decode()
-    assert "paused, app shop" in page
+    assert "Paused, app shop" in page
     assert "&lt;b&gt;HTTP 401" in page
     assert "No figures yet" in page  # and the figures below, once they are counted
     assert "<script>" not in page
