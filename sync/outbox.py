@@ -1,8 +1,9 @@
 """Claim and settle: the database is the queue.
 
 A claim is one short statement that pushes `due_at` past the lease and raises `claim_no`; it commits before
-anybody speaks HTTP. Settling locks the rows again and writes only those whose `claim_no` is still ours. An answer
-for any other came too late: it changes no state, but marks the row, since the far end may have acted.
+anybody speaks HTTP. Settling writes the rows that are as the claim left them; `xmin`, the transaction that wrote a row
+last, tells. Others it locks and reads again, and writes only those whose `claim_no` is still ours. An answer for any
+other came too late: it changes no state, but marks the row, since the far end may have acted.
 """
 
 import time
@@ -44,7 +45,7 @@ WITH present AS MATERIALIZED (
 UPDATE registry_registration
 SET due_at = now() + %(lease)s, in_flight = true, claim_no = claim_no + 1, {set}
 WHERE id IN (SELECT id FROM due)
-RETURNING *
+RETURNING *, xmin::text AS version
 """
 _CLAIMS = {
     Step.PUSH: _CLAIM.format(
@@ -129,7 +130,7 @@ def claim(app: MobileApp, step: Step, limit: int = BATCH, platforms: Sequence[st
                 # By the index, in its order. Where a million rows came faster than statistics PostgreSQL takes them for
                 # few, and would sort all of them for a hundred.
                 cursor.execute("SET LOCAL enable_sort = off")
-            rows = list(Registration.objects.raw((PROBE if limit == 1 else CLAIM)[step], parameters))
+            rows = Registration.run((PROBE if limit == 1 else CLAIM)[step], parameters)
     except IntegrityError:
         # The constraint of one holder a token spoke where two claims crossed: the next sweep sees the winner.
         rows = []
@@ -145,30 +146,53 @@ def settle(rows: Sequence[Registration], decide: Decide) -> list[Registration]:
 
 
 def _settle(rows: Sequence[Registration], decide: Decide) -> list[Registration]:
-    current = {row.pk: row for row in _locked(rows)}
     now = clock.now()
+
+    def change(row: Registration) -> tuple[Registration, Change]:
+        return row, {**_recheck(row, decide(row, now), now), "in_flight": False}
+
+    untouched = [change(_copy(row)) for row in rows]
+    written = write(untouched, version=rows[0].version) if rows else set()
+    settled = [row for row, _ in untouched if row.id in written]
+    changed = [row for row in rows if row.id not in written]
+    return settled + _settle_changed(changed, change, now) if changed else settled
+
+
+def _settle_changed(
+    rows: Sequence[Registration], change: Callable[[Registration], tuple[Registration, Change]], now: datetime
+) -> list[Registration]:
+    """Of rows that somebody has written since they were claimed: the planner, or whoever claimed them after us."""
+    current = {row.id: row for row in _locked(rows)}
     ours: list[Registration] = []
     late: list[tuple[Registration, Change]] = []
     for claimed in rows:
-        row = current.get(claimed.pk)
+        row = current.get(claimed.id)
         if row is None:
             continue  # its user was erased meanwhile, and an administrator did not wait
         if row.claim_no == claimed.claim_no:
             ours.append(row)
         else:
             late.append((row, _came_late(row, claimed, now)))
-    write([(row, {**_recheck(row, decide(row, now), now), "in_flight": False}) for row in ours] + late)
+    write([change(row) for row in ours] + late)
     return ours
 
 
-def write(changes: Sequence[tuple[Registration, Change]]) -> None:
-    """Apply changes to locked rows and store just those fields."""
+def _copy(row: Registration) -> Registration:
+    """What is decided may be decided again, after a deadlock: of the row as it was claimed."""
+    copy = Registration.__new__(Registration)
+    copy.__dict__.update(row.__dict__)
+    return copy
+
+
+def write(changes: Sequence[tuple[Registration, Change]], version: str | None = None) -> set[int]:
+    """Apply changes to rows that are locked, or that nobody has written since that version, and store just those
+    fields; return the keys of those written."""
     fields: set[str] = set()
     for row, change in changes:
         fields.update(change)
         for name, value in change.items():
             setattr(row, name, value)
-    bulk.update([row for row, _ in changes], sorted(fields))
+    return bulk.update([row for row, _ in changes], sorted(fields), version)
 
 
 def next_due(queue: QuerySet[Any]) -> datetime | None:
@@ -179,7 +203,7 @@ def next_due(queue: QuerySet[Any]) -> datetime | None:
 
 def _locked(rows: Sequence[Registration]) -> list[Registration]:
     return list(
-        Registration.objects.select_for_update().filter(bulk.among("pk", [row.pk for row in rows])).order_by("pk")
+        Registration.objects.select_for_update().filter(bulk.among("pk", [row.id for row in rows])).order_by("pk")
     )
 
 

@@ -1,9 +1,9 @@
 """How rows of the big tables become instances."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Self
 
-from django.db import models
+from django.db import connection, models
 from django.db.models.base import ModelState
 
 
@@ -27,3 +27,11 @@ class PlainlyLoaded(models.Model):
         state.adding, state.db = False, db
         state.__dict__.update(more)  # how relations are fetched, where a query says so
         return loaded
+
+    @classmethod
+    def run(cls, statement: str, parameters: Mapping[str, Any]) -> list[Self]:
+        """The instances of the rows that a statement returns; a column that is no field becomes an attribute, too."""
+        with connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            names = [column.name for column in cursor.description]
+            return [cls.from_db(connection.alias, names, values) for values in cursor.fetchall()]

@@ -97,6 +97,8 @@ class Registration(PlainlyLoaded):
     leased until `due_at`; `claim_no` tells a late holder that the lease is lost.
     """
 
+    version: str  # of a claimed row: the transaction that claimed it, PostgreSQL's `xmin`
+
     app = models.ForeignKey(MobileApp, models.PROTECT, related_name="registrations", db_index=False)
     # The device that desired it last; found again by it when the device's token or user changes.
     device = models.ForeignKey(Device, models.SET_NULL, null=True, blank=True, related_name="registrations")

@@ -53,21 +53,18 @@ def run_batch(app: MobileApp) -> int:
     if error:
         logger.warning("%s: cleaning up %d registrations: %s", app, len(lease.rows) - len(decided), error)
 
-    waited: dict[int, float] = {}  # by row: what is decided may be decided again, after a deadlock
-
     def decide(row: Registration, now: datetime) -> Change:
         if row.pk not in decided:
             return transitions.try_again(row, failure, now)
         refusal = decided[row.pk]
         if refusal is not None:
             return transitions.cleanup_over(row, f"The cleanup was refused: {refusal}", now)
-        if row.urgent and row.maybe_held and row.asked_at:
-            waited[row.pk] = (now - row.asked_at).total_seconds()
         return transitions.cleanup_accepted(row, now, settings.TOKENHUB_CLEANUP_SETTLING)
 
-    settle(lease.rows, decide)
-    for seconds in waited.values():
-        HANDOVER.observe(max(seconds, 0.0), app.slug)
+    for row in settle(lease.rows, decide):
+        accepted = row.pk in decided and decided[row.pk] is None
+        if accepted and row.cleaned_at and row.urgent and row.maybe_held and row.asked_at:
+            HANDOVER.observe(max((row.cleaned_at - row.asked_at).total_seconds(), 0.0), app.slug)
     gate.heed(error)
     return moved + len(lease.rows)
 

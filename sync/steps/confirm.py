@@ -1,6 +1,7 @@
 """Confirm: ask CI-J what became of the registrations that it accepted. Its answer is the truth, no callback is."""
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.conf import settings
@@ -8,7 +9,7 @@ from django.conf import settings
 from registry.models import MobileApp, Registration
 from registry.services.counters import WAITS, Histogram
 from registry.services.locking import in_transaction
-from registry.states import RegistrationState, Step
+from registry.states import Step
 from sync import connect, pauses, transitions, waves
 from sync.clients.calls import carrying
 from sync.clients.cij import MAX_BATCH, Outcome
@@ -38,7 +39,7 @@ def run_batch(app: MobileApp) -> int:
             raise NotMade("the lease ended before it was asked for")
         with carrying(row.asked_by for row in lease.rows):
             answers = client.statuses([row.request_id for row in lease.rows if row.request_id])
-        outcomes.update(zip((row.pk for row in lease.rows), answers, strict=True))
+        outcomes.update(zip((row.id for row in lease.rows), answers, strict=True))
 
     # A 400 here means a wrong ApiToken, mobile app id or org: never the registrations' fault.
     error = attempt(ask)
@@ -47,29 +48,28 @@ def run_batch(app: MobileApp) -> int:
     elif any(reason_of(outcome.reason) is Reason.API_TOKEN for outcome in outcomes.values()):
         error = Denied("ApiTokenNotValid")
     failure = str(error)
-    waited: dict[int, float] = {}  # by row: what is decided may be decided again, after a deadlock
 
     def decide(row: Registration, now: datetime) -> Change:
-        outcome = outcomes.get(row.pk)
+        outcome = outcomes.get(row.id)
         if outcome is None:
             return transitions.not_told(row, failure, now, settings.TOKENHUB_HANDOVER_PATIENCE)
-        change = transitions.confirmed(row, outcome, now, settings.TOKENHUB_HANDOVER_PATIENCE)
-        waited.update(_waited(row, change, now))
-        return change
+        return transitions.confirmed(row, outcome, now, settings.TOKENHUB_HANDOVER_PATIENCE)
 
-    def note() -> None:
+    def note() -> list[Registration]:
+        settled = settle(lease.rows, decide)
         # What moved to a replaced connection meanwhile says nothing of the present one.
-        waves.heed(app, [row for row in settle(lease.rows, decide) if row.app_id == app.pk])
+        waves.heed(app, [row for row in settled if row.app_id == app.pk])
+        return settled
 
     # In one: a token that failed and was not counted would not be queued again with its wave.
-    in_transaction(note)
-    for seconds in waited.values():
-        REGISTERED.observe(max(seconds, 0.0), app.slug)
+    _count_waits(app, lease.rows, in_transaction(note))
     gate.heed(error)
     return len(lease.rows)
 
 
-def _waited(row: Registration, change: Change, now: datetime) -> dict[int, float]:
-    """How long the row waited for this outcome, where it is the first confirmation of what was asked for."""
-    first = change.get("state") == RegistrationState.REGISTERED and row.registered_at is None
-    return {row.pk: (now - row.asked_at).total_seconds()} if first and row.asked_at else {}
+def _count_waits(app: MobileApp, claimed: Sequence[Registration], settled: Sequence[Registration]) -> None:
+    """How long those waited for this outcome of which it is the first confirmation."""
+    first = {row.id for row in claimed if row.registered_at is None}
+    for row in settled:
+        if row.id in first and row.registered_at and row.asked_at:
+            REGISTERED.observe(max((row.registered_at - row.asked_at).total_seconds(), 0.0), app.slug)

@@ -68,17 +68,17 @@ def run_batch(app: MobileApp) -> int:
     claimed = gate.claim(lambda limit: _claim(app, limit))
     if claimed is None:
         return 0
-    mappings = {mapping.pk: mapping for mapping in claimed}
+    mappings = {mapping.user_id: mapping for mapping in claimed}
     users = list(MobileUser.objects.filter(bulk.among("pk", mappings)))
     for user in users:
-        user.mapping = mappings[user.pk]
+        user.mapping = mappings[user.id]
     answers, error = look_up(connect.dataverse(app.dataverse), app, users, ends)
     now = clock.now()
-    answered = [mapping for mapping in claimed if mapping.pk in answers]
-    settle(answered, lambda mapping, user: change(mapping, user, answers[mapping.pk], now))
+    answered = [mapping for mapping in claimed if mapping.user_id in answers]
+    settle(answered, lambda mapping, user: change(mapping, user, answers[mapping.user_id], now))
     if error:
         logger.warning("Dataverse %s: %d users not looked up: %s", app.dataverse, len(claimed) - len(answers), error)
-        _put_back([mapping for mapping in claimed if mapping.pk not in answers])
+        _put_back([mapping for mapping in claimed if mapping.user_id not in answers])
     # Where a part was answered, the environment answers: one missing table or column does not stop the others.
     gate.heed(None if answers and isinstance(error, Refused) else error)
     return len(claimed)
@@ -97,7 +97,7 @@ def look_up(
     refusal: RemoteError | None = None
     tables = connect.tables(app.dataverse)
     for table, key in itertools.product(app.match, app.match_by):
-        waiting = [user for user in users if user.pk not in answers and _value(user, key)]
+        waiting = [user for user in users if user.id not in answers and _value(user, key)]
         if not waiting:
             continue
         if time.monotonic() > ends:
@@ -113,10 +113,10 @@ def look_up(
             return answers, error
         for user in waiting:
             if ids := found.get(_value(user, key).casefold()):
-                answers[user.pk] = _answer(table, key, ids)
+                answers[user.id] = _answer(table, key, ids)
     if refusal is None:
         for user in users:
-            answers.setdefault(user.pk, NOT_FOUND)
+            answers.setdefault(user.id, NOT_FOUND)
     return answers, refusal
 
 
@@ -132,14 +132,14 @@ def _answer(table: str, key: str, ids: Sequence[uuid.UUID]) -> Answer:
 
 def _claim(app: MobileApp, limit: int) -> list[DataverseMapping]:
     parameters = {"app": app.pk, "limit": limit, "lease": settings.TOKENHUB_LEASE}
-    return list(DataverseMapping.objects.raw(_CLAIM, parameters))
+    return DataverseMapping.run(_CLAIM, parameters)
 
 
 def _put_back(claimed: Sequence[DataverseMapping]) -> None:
     """Nothing is known of these, so nothing changes but when to ask again."""
     now = clock.now()
     for mapping in claimed:
-        ours = DataverseMapping.objects.filter(pk=mapping.pk, claim_no=mapping.claim_no)
+        ours = DataverseMapping.objects.filter(pk=mapping.user_id, claim_no=mapping.claim_no)
         ours.update(due_at=now + ASK_AGAIN * random.uniform(0.75, 1.25))  # noqa: S311 jitter
 
 
@@ -148,31 +148,31 @@ def settle(
 ) -> None:
     """Write what `decide` makes of the mappings whose lease still holds. The devices of who was found are planned at
     once, those of who was another before are marked for the planner."""
-    in_transaction(lambda: _write({mapping.pk: mapping.claim_no for mapping in claimed}, decide))
+    in_transaction(lambda: _write({mapping.user_id: mapping.claim_no for mapping in claimed}, decide))
 
 
 def _write(claim_nos: dict[int, int], decide: Callable[[DataverseMapping, MobileUser], dict[str, Any]]) -> None:
     # Users first, then mappings, then devices: the order of the ingest.
     locked = MobileUser.objects.select_for_update(no_key=True).filter(bulk.among("pk", claim_nos)).order_by("pk")
-    users = {user.pk: user for user in locked}
+    users = {user.id: user for user in locked}
     moved: list[int] = []
     found: dict[int, tuple[MobileUser, DataverseMapping]] = {}
     changed: list[DataverseMapping] = []
     fields: set[str] = set()
     for mapping in DataverseMapping.objects.select_for_update().filter(bulk.among("pk", claim_nos)).order_by("pk"):
-        if mapping.claim_no != claim_nos[mapping.pk]:
+        if mapping.claim_no != claim_nos[mapping.user_id]:
             continue  # the user's e-mail or phone changed meanwhile: this answer is about the old ones
         before = (mapping.state, mapping.dataverse_id, mapping.table)
-        written = decide(mapping, users[mapping.pk])
+        written = decide(mapping, users[mapping.user_id])
         fields.update(written)
         changed.append(mapping)
         for name, value in written.items():
             setattr(mapping, name, value)
         if before[0] != MappingState.MAPPED:
             if mapping.state == MappingState.MAPPED:
-                found[mapping.pk] = (users[mapping.pk], mapping)
+                found[mapping.user_id] = (users[mapping.user_id], mapping)
         elif before != (mapping.state, mapping.dataverse_id, mapping.table):
-            moved.append(mapping.pk)
+            moved.append(mapping.user_id)
     bulk.update(changed, sorted(fields))
     if moved:
         mark_devices(moved)

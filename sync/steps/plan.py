@@ -40,7 +40,7 @@ SET desired = false, desired_changed_at = now(), asked_by = touched.asked_by, as
 FROM (
     SELECT o.id, d.changed_by AS asked_by, d.changed_at AS asked_at FROM registry_registration o
     JOIN registry_device d ON d.id = o.device_id
-    WHERE o.desired AND o.device_id = ANY(%(devices)s)
+    WHERE o.desired AND o.device_id = ANY(%(devices)s::bigint[])
     UNION
     SELECT o.id, w.asked_by, w.asked_at FROM registry_registration o
     JOIN unnest(%(apps)s::bigint[], %(hashes)s::bytea[], %(asked_by)s::uuid[], %(asked_at)s::timestamptz[])
@@ -49,7 +49,7 @@ FROM (
 ) AS touched
 -- Said again of the row itself: after waiting for another planner only this is looked at anew.
 WHERE r.id = touched.id AND r.desired AND (
-    r.device_id = ANY(%(devices)s) OR EXISTS (
+    r.device_id = ANY(%(devices)s::bigint[]) OR EXISTS (
         SELECT FROM unnest(%(apps)s::bigint[], %(hashes)s::bytea[]) AS w(app_id, token_hash)
         WHERE w.app_id = r.app_id AND w.token_hash = r.token_hash
     )
@@ -71,7 +71,7 @@ UPDATE registry_registration r SET urgent = true, asked_by = d.changed_by, asked
 FROM registry_device d JOIN registry_mobileapp p ON p.replaced_by_id = d.app_id
 -- Asked first, and once: hardly anybody has replaced a connection.
 WHERE EXISTS (SELECT FROM registry_mobileapp WHERE replaced_by_id IS NOT NULL)
-    AND d.id = ANY(%(devices)s) AND d.retired_at IS NULL
+    AND d.id = ANY(%(devices)s::bigint[]) AND d.retired_at IS NULL
     AND r.app_id = p.id AND r.token_hash = d.token_hash AND r.maybe_held AND NOT r.urgent
     AND NOT EXISTS (
         SELECT FROM unnest(%(targets)s::bigint[], %(ids)s::uuid[]) AS w(device_id, dataverse_id)
@@ -127,7 +127,7 @@ def _plan(limit: int) -> int:
     devices = list(Device.objects.filter(bulk.among("pk", locked)).select_related("user").order_by("pk"))
     if devices:
         users = [device.user_id for device in devices if device.user_id]
-        mappings = {mapping.pk: mapping for mapping in DataverseMapping.objects.filter(bulk.among("pk", users))}
+        mappings = {mapping.user_id: mapping for mapping in DataverseMapping.objects.filter(bulk.among("pk", users))}
         _write([(device, target(device, device.user, mappings.get(device.user_id or 0))) for device in devices])
     return len(devices)
 
@@ -147,16 +147,16 @@ def _write(devices: Sequence[tuple[Device, Target | DeviceState]]) -> None:
     parameters: dict[str, Any] = {
         "soon": timedelta(seconds=1),
         "patience": settings.TOKENHUB_HANDOVER_PATIENCE,
-        "devices": [device.pk for device, _ in devices],
-        "targets": [device.pk for device, _ in wanted],
-        "apps": [device.app_id for device, _ in wanted],
-        "tables": [found.table for _, found in wanted],
-        "ids": [found.dataverse_id for _, found in wanted],
-        "platforms": [device.platform for device, _ in wanted],
-        "tokens": [device.token for device, _ in wanted],
-        "hashes": [bytes(device.token_hash) for device, _ in wanted],
-        "asked_by": [device.changed_by for device, _ in wanted],
-        "asked_at": [device.changed_at for device, _ in wanted],
+        "devices": bulk.array(device.id for device, _ in devices),
+        "targets": bulk.array(device.id for device, _ in wanted),
+        "apps": bulk.array(device.app_id for device, _ in wanted),
+        "tables": bulk.array(found.table for _, found in wanted),
+        "ids": bulk.array(found.dataverse_id for _, found in wanted),
+        "platforms": bulk.array(device.platform for device, _ in wanted),
+        "tokens": bulk.array(device.token for device, _ in wanted),
+        "hashes": bulk.array(device.token_hash for device, _ in wanted),
+        "asked_by": bulk.array(device.changed_by for device, _ in wanted),
+        "asked_at": bulk.array(device.changed_at for device, _ in wanted),
     }
     with connection.cursor() as cursor:
         cursor.execute(_UNDESIRE, parameters)
@@ -164,5 +164,7 @@ def _write(devices: Sequence[tuple[Device, Target | DeviceState]]) -> None:
         if wanted:
             cursor.execute(_HURRY, parameters)
             cursor.execute(_DESIRE, parameters)
-    changed = Device.objects.filter(bulk.among("pk", parameters["devices"]), revision__gt=F("planned_revision"))
+    changed = Device.objects.filter(
+        bulk.among("pk", [device.id for device, _ in devices]), revision__gt=F("planned_revision")
+    )
     changed.update(planned_revision=F("revision"))

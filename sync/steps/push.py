@@ -42,19 +42,19 @@ def run_batch(app: MobileApp) -> int:
     client = connect.cij(app)
     error = attempt(lambda: _send(client, lease, connect.callback(batch_id), lease.rows, decided, perhaps))
     if error is not None and error.may_have_acted:
-        perhaps.update(row.pk for row in lease.rows)
+        perhaps.update(row.id for row in lease.rows)
     error = doubt(gate, lease, decided) or error or gate.prove(client)
     failure = str(error or "no request id came back")
     if error:
         logger.warning("%s: registering %d devices: %s", app, len(lease.rows) - len(decided), error)
 
     def change(row: Registration, now: datetime) -> Change:
-        outcome = decided.get(row.pk)
+        outcome = decided.get(row.id)
         if isinstance(outcome, Refused):
             return transitions.refused(row, str(outcome), now)
         if outcome is not None:
             return transitions.accepted(row, outcome, now) | {"batch_id": batch_id}
-        if row.pk in perhaps:
+        if row.id in perhaps:
             return transitions.unanswered(row, failure, now, settings.TOKENHUB_HANDOVER_PATIENCE)
         return transitions.not_taken(row, failure, now)
 
@@ -110,20 +110,20 @@ def _send(
         if len(rows) == len(lease.rows):
             client.check()
         if len(rows) == 1:
-            decided[rows[0].pk] = refusal
-            perhaps.discard(rows[0].pk)
+            decided[rows[0].id] = refusal
+            perhaps.discard(rows[0].id)
             return
         # Nobody has documented whether a batch that is refused for one item leaves the others alone.
-        perhaps.update(row.pk for row in rows)
+        perhaps.update(row.id for row in rows)
         middle = len(rows) // 2
         _send(client, lease, callback, rows[:middle], decided, perhaps)
         _send(client, lease, callback, rows[middle:], decided, perhaps)
     else:
         for row, request_id in zip(rows, request_ids, strict=True):
             if request_id is None:
-                perhaps.add(row.pk)
+                perhaps.add(row.id)
             else:
-                decided[row.pk] = request_id
+                decided[row.id] = request_id
 
 
 def pair(row: Registration) -> Pair:

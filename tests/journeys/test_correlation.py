@@ -3,14 +3,19 @@
 import logging
 import uuid
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
+from django.db.models import F
+from django.db.models.functions import Now
 
 from registry.models import DataverseEnvironment, Device, Registration
 from registry.services import counters
 from registry.services.correlation import begin
 from sandbox.admin_client import Call
+from sync import outbox
+from sync.steps import cleanup, confirm
 from tests.sandbox_process import World
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -98,6 +103,33 @@ def test_a_change_of_hands_is_cleaned_up_for_the_post_that_brought_it(
     for name in ("tokenhub_handover_seconds", "tokenhub_registered_seconds"):
         observed = {key: n for key, n in counters._pending.items() if key[0] == name and key[1] != "sum"}
         assert sum(observed.values()) == 1, name
+
+
+@pytest.mark.parametrize(
+    ("step", "name"), [(confirm, "tokenhub_registered_seconds"), (cleanup, "tokenhub_handover_seconds")]
+)
+def test_a_wait_is_counted_once_also_where_an_answer_came_after_its_lease(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: ModuleType, name: str
+) -> None:
+    for user in (ANNA, BERT):
+        world.contact(emailaddress1=user["email"])
+    post(world, TRACE, user=ANNA)
+    world.work_until(lambda: world.server.state() == "registered")
+    counters._pending.clear()
+    settle = outbox.settle
+    lost: list[int] = []
+
+    def lost_meanwhile(rows: Any, decide: Any) -> Any:
+        if not lost:
+            taken = Registration.objects.filter(pk__in=[row.pk for row in rows])
+            lost.append(taken.update(claim_no=F("claim_no") + 1, due_at=Now()))
+        return settle(rows, decide)
+
+    monkeypatch.setattr(step, "settle", lost_meanwhile)
+    post(world, uuid.uuid4().hex, user=BERT)
+    world.work_until(lambda: world.server.state() == "registered")
+    assert lost == [1]
+    assert sum(n for key, n in counters._pending.items() if key[0] == name and key[1] != "sum") == 1
 
 
 def test_a_batch_tells_all_the_posts_that_it_mixes_and_is_a_trace_of_its_own(

@@ -132,10 +132,24 @@ TABLE = [
     ),
     Mutation(
         "What is desired is read when settling, not when claiming",
-        "sync/outbox.py",
-        old="decide(row, now), now), ",
-        new="decide(next(c for c in rows if c.pk == row.pk), now), now), ",
+        "registry/services/bulk.py",
+        old="AND kept.xmin = %s::xid",
+        new="AND %s::xid IS NOT NULL",
         tests=(f"{_OUTBOX}::test_what_is_desired_is_read_when_settling_not_when_claiming",),
+    ),
+    Mutation(
+        "What a deadlock undid is decided anew of the row as it was claimed",
+        "sync/outbox.py",
+        old="change(_copy(row))",
+        new="change(row)",
+        tests=(f"{_OUTBOX}::test_what_a_deadlock_undid_is_decided_anew_of_the_row_as_it_was_claimed",),
+    ),
+    Mutation(
+        "What quotes and parts the elements of an array is written as it is",
+        "registry/services/bulk.py",
+        old=""".replace("\\\\", "\\\\\\\\")""",
+        new="",
+        tests=(f"{_OUTBOX}::test_many_values_are_written_as_they_are",),
     ),
     Mutation(
         "A send that never left the house is not cleaned up",
@@ -231,7 +245,7 @@ FROM""",
         "After waiting for another planner, what is to be un-desired is looked at anew",
         "sync/steps/plan.py",
         old="""WHERE r.id = touched.id AND r.desired AND (
-    r.device_id = ANY(%(devices)s) OR EXISTS (
+    r.device_id = ANY(%(devices)s::bigint[]) OR EXISTS (
         SELECT FROM unnest(%(apps)s::bigint[], %(hashes)s::bytea[]) AS w(app_id, token_hash)
         WHERE w.app_id = r.app_id AND w.token_hash = r.token_hash
     )

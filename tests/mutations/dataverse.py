@@ -59,7 +59,7 @@ TABLE = [
     Mutation(
         "An answer about a user's former address is dropped",
         "sync/steps/map.py",
-        old="if mapping.claim_no != claim_nos[mapping.pk]:",
+        old="if mapping.claim_no != claim_nos[mapping.user_id]:",
         new="if False:",
         tests=(f"{_RECHECK}::test_an_answer_about_a_user_who_changed_meanwhile_is_dropped",),
     ),

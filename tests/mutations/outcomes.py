@@ -192,14 +192,14 @@ TABLE = [
     Mutation(
         "What CI-J may have acted on counts as held",
         "sync/steps/push.py",
-        old="        perhaps.update(row.pk for row in lease.rows)\n",
+        old="        perhaps.update(row.id for row in lease.rows)\n",
         new="        pass\n",
         tests=(f"{_OUTAGES}::test_a_send_without_an_answer_is_not_forgotten_when_the_next_one_fails",),
     ),
     Mutation(
         "So does what it took without a request id",
         "sync/steps/push.py",
-        old="                perhaps.add(row.pk)\n",
+        old="                perhaps.add(row.id)\n",
         new="                pass\n",
         tests=(f"{_OUTAGES}::test_a_registration_that_was_taken_without_a_request_id_may_be_held",),
     ),

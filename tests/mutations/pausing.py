@@ -188,8 +188,8 @@ TABLE = [
     Mutation(
         "A wave counts what failed, wherever the worker dies",
         "sync/steps/confirm.py",
-        old="    in_transaction(note)\n",
-        new="    note()\n",
+        old="in_transaction(note))",
+        new="note())",
         tests=(f"{_WAVES}::test_a_worker_that_dies_before_it_counts_costs_the_wave_no_token",),
     ),
     Mutation(

@@ -66,8 +66,8 @@ TABLE = [
     Mutation(
         "Nor do failed test messages",
         "sync/steps/confirm.py",
-        old="for row in settle(lease.rows, decide) if row.app_id == app.pk]",
-        new="for row in settle(lease.rows, decide)]",
+        old="for row in settled if row.app_id == app.pk]",
+        new="for row in settled]",
         tests=(f"{_REPLACED}::test_an_answer_about_the_old_connection_does_not_rest_the_new_one",),
     ),
     Mutation(

@@ -7,11 +7,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
+from psycopg.errors import DeadlockDetected
 
 from registry.crypto import sha256
 from registry.models import MobileApp, Registration
+from registry.services import bulk
 from registry.states import RegistrationState, Step
 from sync import transitions
 from sync.clients.cij import Outcome, Status
@@ -169,6 +171,38 @@ def test_what_is_desired_is_read_when_settling_not_when_claiming(shop: MobileApp
     assert [row.pk for row in claim(shop, Step.CLEANUP).rows] == [row.pk]
 
 
+@pytest.mark.parametrize("state", ["registered", "retiring"])
+def test_so_is_what_another_has_written_and_not_committed_when_settling_begins(shop: MobileApp, state: str) -> None:
+    registration(shop, state="sent", request_id=uuid4(), maybe_held=True)
+    registration(shop, "token-2", state="sent", request_id=uuid4(), maybe_held=True)
+    rows = claim(shop, Step.CONFIRM).rows
+    written = {"desired": False} if state == "registered" else {"state": state, "claim_no": 9}
+    with uncommitted(lambda: Registration.objects.filter(token="token-1").update(**written)):
+        settle(rows, lambda row, now: transitions.confirmed(row, SUCCESS, now, timedelta(seconds=30)))
+    row, other = Registration.objects.order_by("token")
+    assert (row.state, row.desired, row.recheck) == (state, state != "registered", state != "registered")
+    assert (row.due_at is None, other.state, other.due_at) == (False, "registered", None)
+
+
+def test_what_a_deadlock_undid_is_decided_anew_of_the_row_as_it_was_claimed(
+    shop: MobileApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registration(shop)
+    update, ended = bulk.update, False
+
+    def once_in_vain(*arguments: Any) -> set[int]:
+        nonlocal ended
+        if not ended:
+            ended = True
+            raise OperationalError from DeadlockDetected()
+        return update(*arguments)
+
+    rows = claim(shop, Step.PUSH).rows
+    monkeypatch.setattr(bulk, "update", once_in_vain)
+    [row] = settle(rows, lambda row, now: transitions.try_again(row, "", now))
+    assert (ended, row.attempts, Registration.objects.get().attempts) == (True, 1, 1)
+
+
 def test_of_two_claims_that_cross_one_gets_the_token(shop: MobileApp) -> None:
     """Neither sees what the other has not committed: the database makes the second wait, and refuses it then."""
     other = registration(shop, desired=False, state="retired")
@@ -197,3 +231,18 @@ def test_a_token_that_is_held_for_another_does_not_hold_up_the_rest_of_the_batch
     registration(shop)  # the same token, for somebody else
     free = registration(shop, "token-2")
     assert [row.pk for row in claim(shop, Step.PUSH).rows] == [free.pk]
+
+
+def test_many_values_are_written_as_they_are(shop: MobileApp) -> None:
+    """They travel as one array, which has signs of its own for what parts, quotes and misses values."""
+    texts = ["", "NULL", 'a "quoted" one', "back\\slash", "{a, b}", " spaces ", "ü€🙂", "two\nlines"]
+    rows = [registration(shop, f"token-{number}") for number in range(len(texts))]
+    for number, (row, text) in enumerate(zip(rows, texts, strict=True)):
+        row.detail, row.token_hash, row.request_id = text, bytes([number, 92, 34, 255]), uuid4() if number % 2 else None
+        row.due_at, row.urgent, row.attempts = (timezone.now(), False, 0) if number % 2 else (None, True, number)
+    fields = ["detail", "token_hash", "request_id", "due_at", "urgent", "attempts"]
+    bulk.update(rows, fields)
+    for row in rows:
+        found = Registration.objects.get(pk=row.pk)
+        found.token_hash = bytes(found.token_hash)
+        assert [getattr(found, name) for name in fields] == [getattr(row, name) for name in fields]
