@@ -70,7 +70,7 @@ def test_a_plain_change_is_one_trip_more(web: Web, app: MobileApp, monkeypatch: 
     key = create_key(app=app, kind="server")
     assert repeat(web, key, LAUNCH) == 0
     trips = statements_of_each_trip(monkeypatch)
-    with at_most(0):
+    with at_most(0), trips_to_valkey(0):
         assert web.post(key, {**LAUNCH, "token": "token-2"}).body["result"] == "updated"
         assert web.post(key, {**LAUNCH, "installation_id": "phone-2", "token": "token-3"}).status == 201
     assert trips == [1, 2, 1, 2]

@@ -27,6 +27,7 @@ from django.conf import settings
 from django.utils.crypto import salted_hmac
 
 from registry.models import ApiKey
+from registry.services.soon import Soon
 from registry.services.valkey import Script
 from registry.states import KeyKind
 
@@ -121,8 +122,7 @@ class _Meter:
         self._lock = threading.Lock()
         self._used_until: dict[str, float] = {}  # by this process's monotonic clock
         self._not_shared: dict[str, float] = {}  # seconds that were used here and are in no sum yet
-        self._wanted = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._soon = Soon(self._share_all, seconds=SHARED, name="limits")
 
     def count(self, limits: Sequence[Limit]) -> list[Count]:
         costs = [(_key(limit.name, limit.subject), WINDOW / limit.quota) for limit in limits]
@@ -133,7 +133,7 @@ class _Meter:
                 for (key, cost), seconds in zip(costs, used, strict=True):
                     self._used_until[key] = now + seconds
                     self._not_shared[key] = self._not_shared.get(key, 0.0) + cost
-                self._have_it_shared()
+                self._soon.ask()
         return list(map(Count, limits, used))
 
     def share(self) -> None:
@@ -147,25 +147,13 @@ class _Meter:
             for key, seconds in zip(sent, sums, strict=True):
                 self._used_until[key] = now + float(seconds) + self._not_shared.get(key, 0.0)
 
-    def _have_it_shared(self) -> None:
-        """By a thread that the first request makes, and that sleeps while there is none."""
-        if self._wanted.is_set():
-            return
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._share_all, name="limits", daemon=True)
-            self._thread.start()
-        self._wanted.set()
-
     def _share_all(self) -> None:
-        while self._wanted.wait():
-            time.sleep(SHARED)  # what comes meanwhile goes along
-            self._wanted.clear()
-            try:
-                self.share()
-            except redis.RedisError as error:
-                logger.warning("each process limits for itself for %.0f s: %s", REST, type(error).__name__)
-                time.sleep(REST)
-            self._forget()
+        try:
+            self.share()
+        except redis.RedisError as error:
+            logger.warning("each process limits for itself for %.0f s: %s", REST, type(error).__name__)
+            time.sleep(REST)
+        self._forget()
 
     def _forget(self) -> None:
         """Drop the limits that nothing is used of any more."""

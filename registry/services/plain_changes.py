@@ -12,7 +12,7 @@ had them before.
 
 from registry.crypto import sha256
 from registry.models import MobileApp
-from registry.ports import say
+from registry.ports import say_soon
 from registry.services import correlation, own_connection
 from registry.services.ingest import INFO_FIELDS, LAUNCHES, Launch, Result
 from registry.services.installations import new_secret
@@ -22,7 +22,8 @@ from registry.services.own_connection import Parameters, Statement, binary, flag
 _LOCK = Statement(b"lock", b"SELECT pg_advisory_xact_lock($1::bigint), pg_advisory_xact_lock($2::bigint)")
 
 # What all three conditions of a user are about: not said, nobody, or this one, of whom nothing new is said.
-_USER = """u.external_id = $15::text AND ($16::text IS NULL OR u.email = $16) AND ($17::text IS NULL OR u.phone = $17)
+_USER = """u.app_id = $1::bigint AND u.external_id = $15::text
+        AND ($16::text IS NULL OR u.email = $16) AND ($17::text IS NULL OR u.phone = $17)
         AND ($18::bool IS NULL OR u.push_consent = $18) AND ($19::bool IS NULL OR u.tracking_consent = $19)
         AND EXISTS (SELECT FROM registry_dataversemapping m WHERE m.user_id = u.id)"""
 _UNUSED = """NOT EXISTS (
@@ -62,7 +63,7 @@ WITH free AS MATERIALIZED (
 ), known AS MATERIALIZED (
     -- Whose other phones have to be counted is not for here.
     SELECT u.id FROM registry_mobileuser u, free
-    WHERE NOT $14::bool AND NOT $21::bool AND u.app_id = $1::bigint AND {_USER}
+    WHERE NOT $14::bool AND NOT $21::bool AND {_USER}
     FOR NO KEY UPDATE OF u
 ), made AS (
     INSERT INTO registry_mobileuser (app_id, external_id, email, phone, push_consent, tracking_consent)
@@ -149,5 +150,5 @@ def _statements(app: MobileApp, launch: Launch, *, new: bool, secret: str) -> li
 
 def _told(app: MobileApp, result: Result, steps: set[str]) -> Result:
     LAUNCHES.add(app.slug, result.value)
-    say(steps)
+    say_soon(steps)
     return result

@@ -40,7 +40,7 @@ TABLE = [
     Mutation(
         "A Valkey that does not answer is left alone for a while",
         "registry/services/limits.py",
-        old="                time.sleep(REST)\n",
+        old="            time.sleep(REST)\n",
         new="",
         tests=(f"{_LIMITS}::test_without_valkey_a_process_limits_for_itself_and_the_log_says_so_once",),
     ),

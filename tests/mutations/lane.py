@@ -122,7 +122,7 @@ TABLE = [
     Mutation(
         "What the lane wrote is announced",
         _PLAIN_CHANGES,
-        old="    say(steps)\n",
+        old="    say_soon(steps)\n",
         new="",
         tests=(f"{_LANE}::test_the_lane_announces_what_it_wrote",),
     ),

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from queue import Empty, Queue
 from typing import Any
 
 import jwt
@@ -20,10 +21,11 @@ from django.db.models import BinaryField, DateTimeField, F, Field, Model
 from hypothesis import HealthCheck, given, settings, strategies
 from pytest_django import Settings
 
+from registry import ports
 from registry.api.lane import Lane
 from registry.models import ApiKey, DataverseMapping, Device, HistoryEntry, MobileApp, MobileUser, TokenIssuer
 from registry.ports import work_waiting
-from registry.services import keys, own_connection
+from registry.services import correlation, keys, own_connection
 from registry.services.keys import create_key, revoke_key
 from registry.services.reconcile import begin
 from registry.services.token_issuers import set_token_issuer
@@ -375,18 +377,45 @@ def test_a_new_phone_gets_its_secret_by_the_lane_and_renews_its_token_with_it(we
 def test_the_lane_announces_what_it_wrote(web: Web, app: MobileApp) -> None:
     key = create_key(app=app, kind="server")
     assert repeat(web, key) == 0
-    told: list[frozenset[str]] = []
+    told: Queue[tuple[set[str], str]] = Queue()
 
     def note(sender: Any, steps: frozenset[str], **kwargs: Any) -> None:
-        told.append(steps)
+        post = correlation.current()
+        told.put((set(steps), post.hex if post else ""))
 
     work_waiting.connect(note)
     try:
-        by_the_lane(web, key, {**LAUNCH, "token": "token-2"})
-        by_the_lane(web, key, {**LAUNCH, "installation_id": "phone-2", "token": "token-3", "user": ANNA})
+        renewed = by_the_lane(web, key, {**LAUNCH, "token": "token-2"})
+        assert told.get(timeout=10) == ({"plan"}, renewed.headers[HEADER])
+        # What changes afterwards is told anew.
+        made = by_the_lane(web, key, {**LAUNCH, "installation_id": "phone-2", "token": "token-3", "user": ANNA})
+        both = [told.get(timeout=10) for _ in range(2)]
     finally:
         work_waiting.disconnect(note)
-    assert told == [{"plan"}, {"plan", "map"}]
+    assert sorted(step for steps, _ in both for step in steps) == ["map", "plan"]
+    assert {post for _, post in both} == {made.headers[HEADER]}
+
+
+def test_what_the_lane_writes_in_a_moment_is_announced_once(
+    web: Web, app: MobileApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = create_key(app=app, kind="server")
+    assert repeat(web, key) == 0
+    monkeypatch.setattr(ports._saying, "_seconds", 1.0)
+    told: Queue[frozenset[str]] = Queue()
+
+    def note(sender: Any, steps: frozenset[str], **kwargs: Any) -> None:
+        told.put(steps)
+
+    work_waiting.connect(note)
+    try:
+        for number in range(3):
+            by_the_lane(web, key, {**LAUNCH, "token": f"renewed-{number}"})
+        assert told.get(timeout=10) == {"plan"}
+        with pytest.raises(Empty):
+            told.get(timeout=1.5)
+    finally:
+        work_waiting.disconnect(note)
 
 
 @pytest.mark.parametrize(

@@ -183,26 +183,6 @@ def test_what_is_not_used_any_more_is_forgotten(settings: Settings, mobile: Api)
     assert len(limits._meter._used_until) <= 2
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_thread_that_died_is_replaced(settings: Settings, server: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.TOKENHUB_LIMIT_SERVER_KEY = 100
-    add = limits._add
-
-    def breaks(keys: Sequence[str], args: Sequence[float]) -> None:
-        monkeypatch.setattr(limits, "_add", add)
-        raise SystemExit  # of this thread alone
-
-    monkeypatch.setattr(limits, "_add", breaks)
-    server.launch()
-    assert limits._meter._thread is not None
-    limits._meter._thread.join(10)
-    server.launch()
-    until = time.monotonic() + 10
-    while not list(valkey().scan_iter("tokenhub:limit:key:*")):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 ECHO = "return ARGV[1]"
 
 
