@@ -2,7 +2,9 @@
 
 import re
 import secrets
+import threading
 import time
+from dataclasses import dataclass, field
 
 from django.conf import settings
 from django.db.models.functions import Now
@@ -21,8 +23,19 @@ PREFIXES = {KeyKind.MOBILE: "thub_mob_", KeyKind.SERVER: "thub_srv_"}
 FORMAT = re.compile(r"thub_(mob|srv)_[A-Za-z0-9_-]{43}", re.ASCII)
 MAX_NAME = 100
 
-# The living keys that this process has met, by hash, and until when it believes in them.
-_processes_keys: dict[bytes, tuple[ApiKey, float]] = {}
+
+@dataclass(frozen=True)
+class _Known:
+    """A living key, and until when the process believes in it. From the half of that time on it is read anew: by one
+    launch of the lane, while the others go by it."""
+
+    key: ApiKey
+    aged_at: float
+    believed_until: float
+    renewal: threading.Lock = field(default_factory=threading.Lock)
+
+
+_processes_keys: dict[bytes, _Known] = {}  # those that this process has met, by hash
 
 
 def create_key(*, app: MobileApp, kind: str, name: str = "") -> str:
@@ -47,17 +60,24 @@ def find_key(key: str) -> ApiKey | None:
     A process goes by what it read for TOKENHUB_KEY_CACHE; after that a revoked key is refused everywhere. The search is
     for a hash, so how long it takes tells nothing about how much of a guessed key was right.
     """
-    return (known_key(key) or _read_key(sha256(key))) if FORMAT.fullmatch(key) else None
+    if not FORMAT.fullmatch(key):
+        return None
+    key_hash = sha256(key)
+    known = _processes_keys.get(key_hash)
+    return known.key if known and time.monotonic() < known.aged_at else _read_key(key_hash)
 
 
 def known_key(key: str) -> ApiKey | None:
-    """The same without a look into the database: None also where this process has not read the key lately."""
-    known, believed_until = _processes_keys.get(sha256(key), (None, 0.0))
-    return known if time.monotonic() < believed_until else None
+    """The same without a look into the database: None also where this process has not read the key lately, and for the
+    one who is to have it read anew."""
+    known, now = _processes_keys.get(sha256(key)), time.monotonic()
+    if known is None or now >= known.believed_until:
+        return None
+    return None if now >= known.aged_at and known.renewal.acquire(blocking=False) else known.key
 
 
 def _read_key(key_hash: bytes) -> ApiKey | None:
-    believed_until = time.monotonic() + settings.TOKENHUB_KEY_CACHE.total_seconds()
+    read_at, cached = time.monotonic(), settings.TOKENHUB_KEY_CACHE.total_seconds()
     key = (
         ApiKey.objects.select_related("app")
         .defer(*secret_columns("app__"))  # nothing here needs it, and decrypting costs
@@ -69,7 +89,7 @@ def _read_key(key_hash: bytes) -> ApiKey | None:
         _processes_keys.pop(key_hash, None)
         return None
     _note_use(key)
-    _processes_keys[key_hash] = (key, believed_until)
+    _processes_keys[key_hash] = _Known(key, aged_at=read_at + cached / 2, believed_until=read_at + cached)
     return key
 
 

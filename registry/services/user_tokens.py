@@ -226,10 +226,14 @@ _processes_issuers: dict[int, IssuerKeys] = {}
 
 
 def _issuer_keys(app: MobileApp, newer_than: float = 0.0) -> IssuerKeys:
-    """The app's issuer, at most some seconds old, and read anew where it must be newer than another reading."""
+    """The app's issuer, at most some seconds old, and read anew where it must be newer than another reading.
+
+    It is read anew when half of its time is over, as keys are: by the launch that reads its key, before the lane's have
+    to (registry.services.keys).
+    """
     now = time.monotonic()
     known = _processes_issuers.get(app.pk)
-    if known and _is_fresh(known) and known.read_at > newer_than:
+    if known and _is_fresh(known, part=0.5) and known.read_at > newer_than:
         return known
     issuer = TokenIssuer.objects.filter(app=app).first()
     if issuer is None:
@@ -251,8 +255,8 @@ _BASIS = (
 )
 
 
-def _is_fresh(known: IssuerKeys) -> bool:
-    return time.monotonic() < known.read_at + settings.TOKENHUB_KEY_CACHE.total_seconds()
+def _is_fresh(known: IssuerKeys, part: float = 1.0) -> bool:
+    return time.monotonic() < known.read_at + settings.TOKENHUB_KEY_CACHE.total_seconds() * part
 
 
 def _candidates(known: IssuerKeys, kid: Any, algorithm: str) -> list[Key]:

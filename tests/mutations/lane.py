@@ -3,6 +3,7 @@
 from tests.mutations.mutation import Mutation
 
 _LANE = "tests/registry/test_lane.py"
+_SOON = "tests/registry/test_soon.py"
 _REPEATS = "registry/services/repeats.py"
 _PLAIN_CHANGES = "registry/services/plain_changes.py"
 
@@ -24,9 +25,38 @@ TABLE = [
     Mutation(
         "The lane believes a key for as long as everybody does",
         "registry/services/keys.py",
-        old="return known if time.monotonic() < believed_until else None",
-        new="return known",
-        tests=(f"{_LANE}::test_a_key_that_another_process_revoked_is_refused_within_the_cache_s_time",),
+        old="if known is None or now >= known.believed_until:",
+        new="if known is None:",
+        tests=(f"{_LANE}::test_a_key_that_was_not_read_anew_is_believed_no_longer_than_any",),
+    ),
+    Mutation(
+        "A key is read anew for one launch, not for all that come at that moment",
+        "registry/services/keys.py",
+        old=" and known.renewal.acquire(blocking=False)",
+        new="",
+        tests=(f"{_LANE}::test_one_launch_has_the_key_read_anew_and_the_others_take_the_lane_meanwhile",),
+    ),
+    Mutation(
+        "The launch that reads the key reads the issuer, too",
+        "registry/services/user_tokens.py",
+        old="_is_fresh(known, part=0.5)",
+        new="_is_fresh(known)",
+        tests=(f"{_LANE}::test_the_launch_that_reads_the_key_reads_the_issuer_too",),
+    ),
+    Mutation(
+        "Who asks while it is done has it done again",
+        "registry/services/soon.py",
+        old="            self._asked.clear()  # before it runs: it may have looked already when the next one asks\n"
+        "            self._function()\n",
+        new="            self._function()\n            self._asked.clear()\n",
+        tests=(f"{_SOON}::test_who_asks_while_it_is_done_has_it_done_again",),
+    ),
+    Mutation(
+        "A process that is forked off has a thread of its own",
+        "registry/services/soon.py",
+        old="        os.register_at_fork(after_in_child=self._begin)\n",
+        new="",
+        tests=(f"{_SOON}::test_a_process_that_is_forked_off_has_a_thread_of_its_own",),
     ),
     Mutation(
         "A remembered user token expires",

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -54,8 +55,9 @@ def test_other_processes_refuse_a_revoked_key_when_their_time_is_over(remembered
     server.launch()
     ApiKey.objects.update(revoked_at=timezone.now())  # what another process did
     assert server.launch().status_code == 200
-    for key_hash, (key, _) in list(keys._processes_keys.items()):
-        keys._processes_keys[key_hash] = (key, time.monotonic())
+    now = time.monotonic()
+    for key_hash, known in list(keys._processes_keys.items()):
+        keys._processes_keys[key_hash] = replace(known, aged_at=now, believed_until=now)
     assert server.launch().status_code == 401
     assert not keys._processes_keys
 

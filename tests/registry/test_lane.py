@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from queue import Empty, Queue
 from typing import Any
@@ -25,7 +26,7 @@ from registry import ports
 from registry.api.lane import Lane
 from registry.models import ApiKey, DataverseMapping, Device, HistoryEntry, MobileApp, MobileUser, TokenIssuer
 from registry.ports import work_waiting
-from registry.services import correlation, keys, own_connection
+from registry.services import correlation, keys, own_connection, user_tokens
 from registry.services.keys import create_key, revoke_key
 from registry.services.reconcile import begin
 from registry.services.token_issuers import set_token_issuer
@@ -206,6 +207,56 @@ def test_a_key_that_another_process_revoked_is_refused_within_the_cache_s_time(
     while web.post(key, LAUNCH).status == 200:
         assert time.monotonic() - revoked < 1 + 5
         time.sleep(0.05)
+
+
+def test_one_launch_has_the_key_read_anew_and_the_others_take_the_lane_meanwhile(
+    web: Web, app: MobileApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = create_key(app=app, kind="server")
+    assert repeat(web, key) == 0
+    ((key_hash, known),) = keys._processes_keys.items()
+    keys._processes_keys[key_hash] = replace(known, aged_at=time.monotonic())
+    django = web._django
+
+    def slowly(environ: Any, start_response: Any) -> Any:
+        assert [by_the_lane(web, key, LAUNCH).status for _ in range(2)] == [200, 200]
+        return django(environ, start_response)
+
+    monkeypatch.setattr(web, "_django", slowly)
+    before = web.by_django
+    assert web.post(key, LAUNCH).status == 200
+    assert web.by_django == before + 1
+    assert keys._processes_keys[key_hash].aged_at > time.monotonic()
+    by_the_lane(web, key, LAUNCH)
+
+
+def test_the_launch_that_reads_the_key_reads_the_issuer_too(
+    web: Web, make_app: Callable[..., MobileApp], settings: Settings
+) -> None:
+    app = make_app(identity=Identity.JWT, installation_secrets=False)
+    issue(app)
+    key = create_key(app=app, kind="mobile")
+    body = {**LAUNCH, "user": {"token": signed("anna")}}
+    assert repeat(web, key, body) == 0
+    now, cached = time.monotonic(), settings.TOKENHUB_KEY_CACHE.total_seconds()
+    ((key_hash, known),) = keys._processes_keys.items()
+    keys._processes_keys[key_hash] = replace(known, aged_at=now)
+    issuer = user_tokens._processes_issuers[app.pk]
+    user_tokens._processes_issuers[app.pk] = replace(issuer, read_at=now - 0.6 * cached)
+    assert web.post(key, body).body["result"] == "unchanged"
+    assert user_tokens._processes_issuers[app.pk].read_at >= now
+    assert by_the_lane(web, key, body).body["result"] == "unchanged"
+
+
+def test_a_key_that_was_not_read_anew_is_believed_no_longer_than_any(web: Web, app: MobileApp) -> None:
+    key = create_key(app=app, kind="server")
+    assert repeat(web, key) == 0
+    ((key_hash, known),) = keys._processes_keys.items()
+    keys._processes_keys[key_hash] = replace(known, aged_at=time.monotonic())
+    assert keys.known_key(key) is None  # and who is told this fails
+    assert keys.known_key(key) is not None
+    keys._processes_keys[key_hash] = replace(known, believed_until=time.monotonic())
+    assert keys.known_key(key) is None
 
 
 def test_what_was_changed_by_others_is_seen_at_once(web: Web, app: MobileApp) -> None:
