@@ -5,15 +5,18 @@ have nothing to do with each other, the other great part, are written many at a 
 goes the way of a launch, one by one and in their order.
 """
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import batched, compress
 
+from django.db import connection
 from django.db.models import QuerySet
 
 from registry.crypto import sha256
 from registry.models import Device, MobileApp
+from registry.services import bulk
 from registry.services.ingest import Launch, Result, find_device, record_launch, says_nothing_new
 from registry.services.locking import in_transaction
 from registry.services.new_devices import create_new
@@ -21,6 +24,15 @@ from registry.services.shared import SharedInstallation
 
 # Each row holds two advisory locks, and PostgreSQL has room for some thousands of all transactions together.
 AT_ONCE = 200
+
+# Which are known at all, asked as `new_devices` asks: in most imports few are, and only those are loaded.
+_KNOWN = """
+SELECT id FROM registry_device WHERE app_id = (SELECT %(app)s::bigint)
+    AND installation_id = ANY(ARRAY(SELECT json_array_elements_text(%(installations)s)))
+"""
+
+_TABLES = ("registry_mobileuser", "registry_device", "registry_dataversemapping")
+SMALL = 1000  # rows, as PostgreSQL last counted them
 
 
 def import_launches(app: MobileApp, launches: Sequence[Launch]) -> list[Result]:
@@ -41,6 +53,20 @@ def import_launches(app: MobileApp, launches: Sequence[Launch]) -> list[Result]:
         created = in_transaction(partial(create_new, app, [launches[number] for number in numbers]))
         results.update(dict.fromkeys(compress(numbers, created), Result.CREATED))
     return [results.get(number) or _one(app, launch) for number, launch in enumerate(launches)]
+
+
+def analyse_small_tables() -> None:
+    """Have PostgreSQL look at the tables that an import fills, where it last saw them nearly empty.
+
+    By what it saw then it reads all that an app has for each batch, until autovacuum comes by.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT oid::regclass FROM pg_class WHERE oid = ANY(%s::regclass[]) AND reltuples < %s",
+            [list(_TABLES), SMALL],
+        )
+        if small := ", ".join(table for (table,) in cursor.fetchall()):
+            cursor.execute(f"ANALYZE {small}")
 
 
 def _at_a_glance(device: Device, launch: Launch) -> Result | None:
@@ -69,10 +95,12 @@ def _holders(app: MobileApp, launch: Launch) -> QuerySet[Device]:
 
 
 def _known(app: MobileApp, launches: Sequence[Launch]) -> dict[str, Device]:
-    found = Device.objects.select_related("user").filter(
-        app=app, installation_id__in={launch.installation_id for launch in launches}
-    )
-    return {device.installation_id: device for device in found}
+    with connection.cursor() as cursor:
+        names = json.dumps([launch.installation_id for launch in launches])
+        cursor.execute(_KNOWN, {"app": app.pk, "installations": names})
+        found = [pk for (pk,) in cursor.fetchall()]
+    devices = Device.objects.select_related("user").filter(bulk.among("pk", found)) if found else []
+    return {device.installation_id: device for device in devices}
 
 
 def _entangled(launches: Sequence[Launch]) -> set[int]:
@@ -82,14 +110,16 @@ def _entangled(launches: Sequence[Launch]) -> set[int]:
     """
     installations = Counter(launch.installation_id for launch in launches)
     tokens = Counter(launch.token for launch in launches)
-    told: dict[str, set[tuple[tuple[str, object], ...]]] = {}
-    for launch in launches:
-        if launch.user:
-            told.setdefault(launch.user.external_id, set()).add(tuple(sorted(launch.user.given.items())))
+    told: dict[str, Mapping[str, object]] = {}
+    torn = {
+        launch.user.external_id
+        for launch in launches
+        if launch.user and told.setdefault(launch.user.external_id, launch.user.given) != launch.user.given
+    }
     return {
         number
         for number, launch in enumerate(launches)
         if installations[launch.installation_id] > 1
         or tokens[launch.token] > 1
-        or (launch.user is not None and len(told[launch.user.external_id]) > 1)
+        or (launch.user is not None and launch.user.external_id in torn)
     }

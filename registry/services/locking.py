@@ -30,8 +30,9 @@ def in_transaction[T](change: Callable[[], T]) -> T:
 
 def lock(*names: str) -> None:
     """Hold advisory locks until the transaction ends, taken in one order so that no two wait for each other."""
+    keys = ",".join(map(str, lock_keys(*names)))
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key", [lock_keys(*names)])
+        cursor.execute("SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key", [f"{{{keys}}}"])
 
 
 def lock_keys(*names: str) -> list[int]:

@@ -1,7 +1,7 @@
 """Devices that are new in every respect, written many at a time.
 
 By hand, with one JSON parameter for all rows: the ORM makes one for every value, which cost an import of a million rows
-more than everything else together.
+more than everything else together. Lists are JSON, too: of an array psycopg looks for a dumper for each value.
 """
 
 import json
@@ -24,11 +24,16 @@ _PLAN_BY_INDEX = """
 SELECT set_config('max_parallel_workers_per_gather', '0', true), set_config('enable_seqscan', 'off', true)
 """
 
+# The app is a subquery's, so that the plan is one for any app: of one that has come since the table was analysed
+# PostgreSQL believes that it has no rows, and reads all that it has by another index, for every batch.
 _TAKEN = """
-SELECT installation_id, token FROM registry_device WHERE app_id = %(app)s AND installation_id = ANY(%(installations)s)
+SELECT installation_id, token FROM registry_device
+WHERE app_id = (SELECT %(app)s::bigint)
+    AND installation_id = ANY(ARRAY(SELECT json_array_elements_text(%(installations)s)))
 UNION ALL
 SELECT installation_id, token FROM registry_device
-WHERE app_id = %(app)s AND token_hash = ANY(%(hashes)s) AND retired_at IS NULL
+WHERE app_id = (SELECT %(app)s::bigint)
+    AND token_hash = ANY(ARRAY(SELECT decode(json_array_elements_text(%(hashes)s), 'hex'))) AND retired_at IS NULL
 """
 
 _MAKE_USERS = """
@@ -39,7 +44,8 @@ FROM json_to_recordset(%(rows)s) AS told(
     external_id text, email text, phone text, push_consent boolean, tracking_consent boolean
 )
 WHERE NOT EXISTS (
-    SELECT FROM registry_mobileuser known WHERE known.app_id = %(app)s AND known.external_id = told.external_id
+    SELECT FROM registry_mobileuser known
+    WHERE known.app_id = (SELECT %(app)s::bigint) AND known.external_id = told.external_id
 )
 ORDER BY told.external_id
 ON CONFLICT DO NOTHING
@@ -47,7 +53,8 @@ ON CONFLICT DO NOTHING
 
 _LOCK_USERS = """
 SELECT id, external_id, email, phone, push_consent, tracking_consent FROM registry_mobileuser
-WHERE app_id = %(app)s AND external_id = ANY(%(names)s) ORDER BY id FOR NO KEY UPDATE
+WHERE app_id = (SELECT %(app)s::bigint) AND external_id = ANY(ARRAY(SELECT json_array_elements_text(%(names)s)))
+ORDER BY id FOR NO KEY UPDATE
 """
 
 _MAKE_DEVICES = """
@@ -68,12 +75,13 @@ _MAKE_MAPPINGS = """
 INSERT INTO registry_dataversemapping (
     user_id, state, "table", matched_by, candidates, detail, attempts, due_at, claim_no, asked_by
 )
-SELECT unnest(%(users)s::bigint[]), 'pending', '', '', '[]', '', 0, now(), 0, %(asked_by)s
+SELECT json_array_elements_text(%(users)s)::bigint, 'pending', '', '', '[]', '', 0, now(), 0, %(asked_by)s
 ON CONFLICT DO NOTHING
 """
 
 _CROWDED = """
-SELECT user_id FROM registry_device WHERE user_id = ANY(%(users)s) AND retired_at IS NULL
+SELECT user_id FROM registry_device
+WHERE user_id = ANY(ARRAY(SELECT json_array_elements_text(%(users)s)::bigint)) AND retired_at IS NULL
 GROUP BY user_id HAVING count(*) > %(most)s
 """
 
@@ -84,14 +92,14 @@ def create_new(app: MobileApp, launches: Sequence[Launch]) -> list[bool]:
     No two of them share an installation or a token, or tell one user in different words. The locks are those of a
     launch, so that a phone that posts meanwhile waits, and nobody finds half of a row.
     """
-    hashes = {launch.token: sha256(launch.token) for launch in launches}
+    hashes = {launch.token: sha256(launch.token).hex() for launch in launches}
     _run(_PLAN_BY_INDEX)
     lock(*_locks(app, launches, hashes))
     taken = _run(
         _TAKEN,
         app=app.pk,
-        installations=[launch.installation_id for launch in launches],
-        hashes=list(hashes.values()),
+        installations=json.dumps([launch.installation_id for launch in launches]),
+        hashes=json.dumps(list(hashes.values())),
     )
     installations, tokens = {name for name, _ in taken}, {token for _, token in taken}
     free = [launch for launch in launches if launch.installation_id not in installations and launch.token not in tokens]
@@ -101,17 +109,17 @@ def create_new(app: MobileApp, launches: Sequence[Launch]) -> list[bool]:
     if free:
         rows = json.dumps([_row(launch, users, hashes) for launch in free])
         _run(_MAKE_DEVICES, app=app.pk, rows=rows, changed_by=correlation.current())
-        _run(_MAKE_MAPPINGS, users=sorted(users.values()), asked_by=correlation.current())
+        _run(_MAKE_MAPPINGS, users=json.dumps(sorted(users.values())), asked_by=correlation.current())
         _keep_within_limit(app, free, users)
         announce(["plan", "map"])
     created = {launch.installation_id for launch in free}
     return [launch.installation_id in created for launch in launches]
 
 
-def _locks(app: MobileApp, launches: Iterable[Launch], hashes: dict[str, bytes]) -> Iterator[str]:
+def _locks(app: MobileApp, launches: Iterable[Launch], hashes: dict[str, str]) -> Iterator[str]:
     for launch in launches:
         yield f"installation:{app.pk}:{launch.installation_id}"
-        yield f"token:{app.pk}:{hashes[launch.token].hex()}"
+        yield f"token:{app.pk}:{hashes[launch.token]}"
 
 
 def _users(app: MobileApp, launches: Sequence[Launch]) -> dict[str, int]:
@@ -127,19 +135,19 @@ def _users(app: MobileApp, launches: Sequence[Launch]) -> dict[str, int]:
         rows=json.dumps([{"external_id": name, **given} for name, given in told.items()]),
     )
     locked = {}
-    for pk, name, *values in _run(_LOCK_USERS, app=app.pk, names=list(told)):
+    for pk, name, *values in _run(_LOCK_USERS, app=app.pk, names=json.dumps(list(told))):
         known = dict(zip(("email", "phone", "push_consent", "tracking_consent"), values, strict=True))
         if told[name].items() <= known.items():
             locked[name] = pk
     return locked
 
 
-def _row(launch: Launch, users: dict[str, int], hashes: dict[str, bytes]) -> dict[str, Any]:
+def _row(launch: Launch, users: dict[str, int], hashes: dict[str, str]) -> dict[str, Any]:
     return {
         "installation_id": launch.installation_id,
         "platform": launch.platform,
         "token": launch.token,
-        "token_hash": hashes[launch.token].hex(),
+        "token_hash": hashes[launch.token],
         "user_id": users[launch.user.external_id] if launch.user else None,
         "last_seen": launch.seen_at.isoformat() if launch.seen_at else None,
         "sequence": launch.sequence,
@@ -153,7 +161,7 @@ def _keep_within_limit(app: MobileApp, launches: Sequence[Launch], users: dict[s
     if not most:
         return
     newest = {users[launch.user.external_id]: launch.installation_id for launch in launches if launch.user}
-    for (user,) in _run(_CROWDED, users=list(newest), most=most):
+    for (user,) in _run(_CROWDED, users=json.dumps(list(newest)), most=most):
         retire_surplus(app, Device.objects.get(app=app, installation_id=newest[user]))
 
 

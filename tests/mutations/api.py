@@ -7,6 +7,7 @@ _LIMITS = "tests/registry/test_limits.py"
 _EVENTS = "tests/registry/test_events_api.py"
 _DROP_IN = "tests/registry/test_dropin_api.py"
 _IMPORT = "tests/registry/test_import_api.py"
+_IMPORT_COMMAND = "tests/registry/test_import_command.py"
 
 TABLE = [
     Mutation(
@@ -99,6 +100,29 @@ TABLE = [
         old=", set_config('enable_seqscan', 'off', true)",
         new="",
         tests=(f"{_IMPORT}::test_rows_are_found_by_index_however_small_the_tables_were",),
+    ),
+    Mutation(
+        "Rows of an import are found by their own index, whatever PostgreSQL believes of the app",
+        "registry/services/new_devices.py",
+        old="""WHERE app_id = (SELECT %(app)s::bigint)
+    AND installation_id""",
+        new="""WHERE app_id = %(app)s
+    AND installation_id""",
+        tests=(f"{_IMPORT}::test_rows_of_an_app_that_the_statistics_do_not_know_are_found_by_their_own_index",),
+    ),
+    Mutation(
+        "An import has tables analysed that were nearly empty",
+        "registry/management/commands/import_devices.py",
+        old="if number == 0 and not self._dry:",
+        new="if False:",
+        tests=(f"{_IMPORT_COMMAND}::test_tables_that_were_nearly_empty_are_analysed_after_the_first_rows",),
+    ),
+    Mutation(
+        "The thread that checks an import leaves off soon",
+        "registry/management/commands/import_devices.py",
+        old="_alone(path), _quick_to_switch(), stoppable()",
+        new="_alone(path), stoppable()",
+        tests=(f"{_IMPORT_COMMAND}::test_the_thread_that_checks_leaves_off_soon_during_an_import_alone",),
     ),
     Mutation(
         "An import starts no parallel workers",

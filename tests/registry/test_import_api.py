@@ -1,5 +1,6 @@
 """Devices that another system knows, up to a thousand at a time."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from registry.models import DataverseMapping, Device, MobileApp, MobileUser
+from registry.services.keys import create_key
 from tests.conftest import Api
 
 pytestmark = pytest.mark.django_db
@@ -69,6 +71,22 @@ def test_no_parallel_workers_are_started_for_some_rows(server: Api) -> None:
     locks = next(number for number, plan in enumerate(plans) if "pg_advisory_xact_lock" in plan)
     assert len(plans) > locks + 4
     assert not [plan for plan in plans[locks:] if "Gather" in plan]
+
+
+def test_rows_of_an_app_that_the_statistics_do_not_know_are_found_by_their_own_index(
+    server: Api, make_app: Callable[..., MobileApp]
+) -> None:
+    """PostgreSQL believes that it has none, and would read all of them for each batch."""
+    post(Api(create_key(app=make_app(slug="older"), kind="server")), *[row(number) for number in range(300)])
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE registry_mobileuser, registry_device, registry_dataversemapping")
+    post(server, *[row(number) for number in range(300)])
+    plans: list[str] = []
+    with connection.execute_wrapper(partial(explained, plans)):
+        assert results(post(server, *[row(number) for number in range(300, 400)])) == ["created"] * 100
+    own = ("device_app_installation_unique", "device_app_token_unique", "mobileuser_app_external_id_unique")
+    assert [index for index in own if index in str(plans)] == list(own)
+    assert "_list on " not in str(plans)
 
 
 def explained(plans: list[str], execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:

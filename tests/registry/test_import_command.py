@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import pytest
 from django.core.management import CommandError
 from django.db import connection
 
+from registry.management.commands import import_devices
 from registry.models import Device, MobileApp, MobileUser
+from registry.services import imports
+from registry.services.import_files import Row
 from tests.registry.test_commands import run
 from tests.web import ROOT
 
@@ -46,6 +50,50 @@ def test_a_file_is_imported_and_again_unchanged(app: MobileApp, tmp_path: Path) 
     device = Device.objects.get(installation_id="p3")
     assert (device.token, device.sequence, device.user and device.user.email) == ("t3", 3, "u3@example.com")
     assert list(tmp_path.iterdir()) == [path]  # no notes are left
+
+
+@pytest.mark.django_db
+def test_tables_that_were_nearly_empty_are_analysed_after_the_first_rows(
+    app: MobileApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each batch reads all that the batches before it have written, until autovacuum comes by."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE registry_mobileuser, registry_device, registry_dataversemapping")
+    path = csv(tmp_path, *[good(number) for number in range(5)])
+    run("import_devices", str(path), "--app", "shop", "--dry-run")
+    assert counted() == {0}
+    run("import_devices", str(path), "--app", "shop")
+    assert counted() == {5}
+    monkeypatch.setattr(imports, "SMALL", 5)
+    run("import_devices", str(csv(tmp_path, good(5), name="more.csv")), "--app", "shop")
+    assert counted() == {5}
+
+
+def counted() -> set[int]:
+    """How many rows PostgreSQL believes that the tables have."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT reltuples FROM pg_class"
+            " WHERE relname IN ('registry_mobileuser', 'registry_device', 'registry_dataversemapping')"
+        )
+        return {int(count) for (count,) in cursor.fetchall()}
+
+
+@pytest.mark.django_db
+def test_the_thread_that_checks_leaves_off_soon_during_an_import_alone(
+    app: MobileApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intervals: list[float] = []
+
+    def read_rows(*_: object) -> Iterator[Row]:
+        intervals.append(sys.getswitchinterval())
+        return iter(())
+
+    monkeypatch.setattr(import_devices, "read_rows", read_rows)
+    before = sys.getswitchinterval()
+    run("import_devices", str(csv(tmp_path)), "--app", "shop")
+    assert intervals == [pytest.approx(import_devices.SWITCH_INTERVAL)]
+    assert sys.getswitchinterval() == before
 
 
 @pytest.mark.django_db

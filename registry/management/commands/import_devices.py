@@ -21,6 +21,7 @@ from registry.management.base import JsonCommand, app_by_slug
 from registry.management.long_work import progress, stoppable
 from registry.models import MobileApp
 from registry.services.import_files import Row, fingerprint, read_rows
+from registry.services.imports import analyse_small_tables
 
 SWITCH_INTERVAL = 0.0005  # seconds
 
@@ -107,10 +108,11 @@ class _Run:
         """Import the rest, until `stop` holds something; return whether the end was reached."""
         with progress(self._path.stat().st_size) as show:
             show(self._offset, _words(self.counts))
-            for rows, checked in _check_ahead(
-                self._app, read_rows(self._path, self._app.slug, self._offset, self.line)
-            ):
+            rest = read_rows(self._path, self._app.slug, self._offset, self.line)
+            for number, (rows, checked) in enumerate(_check_ahead(self._app, rest)):
                 self._do(rows, checked)
+                if number == 0 and not self._dry:
+                    analyse_small_tables()
                 show(self._offset, _words(self.counts))
                 if stop:
                     return False
