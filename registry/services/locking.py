@@ -7,6 +7,7 @@ from django.db import OperationalError, connection, transaction
 from psycopg.errors import DeadlockDetected
 
 from registry.crypto import sha256
+from registry.services.bulk import array
 
 MAX_ATTEMPTS = 5
 
@@ -30,9 +31,9 @@ def in_transaction[T](change: Callable[[], T]) -> T:
 
 def lock(*names: str) -> None:
     """Hold advisory locks until the transaction ends, taken in one order so that no two wait for each other."""
-    keys = ",".join(map(str, lock_keys(*names)))
+    keys = array(lock_keys(*names))
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key", [f"{{{keys}}}"])
+        cursor.execute("SELECT pg_advisory_xact_lock(key) FROM unnest(%s::bigint[]) AS key", [keys])
 
 
 def lock_keys(*names: str) -> list[int]:
