@@ -5,7 +5,6 @@ have nothing to do with each other, the other great part, are written many at a 
 goes the way of a launch, one by one and in their order.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -24,12 +23,6 @@ from registry.services.shared import SharedInstallation
 
 # Each row holds two advisory locks, and PostgreSQL has room for some thousands of all transactions together.
 AT_ONCE = 200
-
-# Which are known at all, asked as `new_devices` asks: in most imports few are, and only those are loaded.
-_KNOWN = """
-SELECT id FROM registry_device WHERE app_id = (SELECT %(app)s::bigint)
-    AND installation_id = ANY(ARRAY(SELECT json_array_elements_text(%(installations)s)))
-"""
 
 _TABLES = ("registry_mobileuser", "registry_device", "registry_dataversemapping")
 SMALL = 1000  # rows, as PostgreSQL last counted them
@@ -95,12 +88,11 @@ def _holders(app: MobileApp, launch: Launch) -> QuerySet[Device]:
 
 
 def _known(app: MobileApp, launches: Sequence[Launch]) -> dict[str, Device]:
-    with connection.cursor() as cursor:
-        names = json.dumps([launch.installation_id for launch in launches])
-        cursor.execute(_KNOWN, {"app": app.pk, "installations": names})
-        found = [pk for (pk,) in cursor.fetchall()]
-    devices = Device.objects.select_related("user").filter(bulk.among("pk", found)) if found else []
-    return {device.installation_id: device for device in devices}
+    names = [launch.installation_id for launch in launches]
+    found = Device.objects.select_related("user").filter(
+        bulk.among_texts("installation_id", names), app=bulk.opaque(app.pk)
+    )
+    return {device.installation_id: device for device in found}
 
 
 def _entangled(launches: Sequence[Launch]) -> set[int]:

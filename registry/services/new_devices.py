@@ -24,8 +24,7 @@ _PLAN_BY_INDEX = """
 SELECT set_config('max_parallel_workers_per_gather', '0', true), set_config('enable_seqscan', 'off', true)
 """
 
-# The app is a subquery's, so that the plan is one for any app: of one that has come since the table was analysed
-# PostgreSQL believes that it has no rows, and reads all that it has by another index, for every batch.
+# The app is a subquery's for the reason that `registry.services.bulk.opaque` gives.
 _TAKEN = """
 SELECT installation_id, token FROM registry_device
 WHERE app_id = (SELECT %(app)s::bigint)
