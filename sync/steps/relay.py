@@ -6,11 +6,12 @@ outlasts the call.
 """
 
 import logging
+import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
-from queue import Empty, SimpleQueue
 
 from django.conf import settings
 from django.db import connection
@@ -69,29 +70,36 @@ def run_batch(app: MobileApp) -> int:
 
 def _send(app: MobileApp, events: Sequence[InteractionEvent], ends: float) -> Iterator[list[_Outcome]]:
     """Send them all; yield outcomes by the CHUNK, and what there is after PATIENCE, while others are in the air."""
-    told: SimpleQueue[_Outcome] = SimpleQueue()
+    told: deque[_Outcome] = deque()
+    enough = threading.Event()  # this thread is not woken for each of them, which would slow the sending down
+
+    def tell(number: int, error: RemoteError | None) -> None:
+        told.append((events[number], error))
+        if len(told) >= CHUNK:
+            enough.set()
+
     sending = connect.http().start(
         report_all_opened(
             connect.http(),
             connect.connection(app),
             [Opened(str(event.tracking_id), event.token, event.asked_by) for event in events],
-            lambda number, error: told.put((events[number], error)),
+            tell,
             at_once=settings.TOKENHUB_EVENT_CONCURRENCY,
             ends=ends,
         )
     )
+    sending.add_done_callback(lambda _: enough.set())
     left = len(events)
     while left:
-        chunk: list[_Outcome] = []
-        until = time.monotonic() + PATIENCE
-        while len(chunk) < min(CHUNK, left) and (not chunk or time.monotonic() < until):
-            try:
-                chunk.append(told.get(timeout=PATIENCE))
-            except Empty:
-                if sending.done():
-                    sending.result()  # it ended before its end: say why
+        enough.wait(PATIENCE)
+        enough.clear()
+        over = sending.done()
+        chunk = [told.popleft() for _ in range(len(told))]
         left -= len(chunk)
-        yield chunk
+        if chunk:
+            yield chunk
+        elif over:
+            sending.result()  # it ended before its end: say why
 
 
 def _claim(app: MobileApp, limit: int) -> list[InteractionEvent]:
