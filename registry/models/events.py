@@ -6,10 +6,11 @@ from django.db.models.functions import Now
 
 from registry.models.apps import MobileApp
 from registry.models.devices import Device
+from registry.models.loading import PlainlyLoaded
 from registry.states import EventState
 
 
-class InteractionEvent(models.Model):
+class InteractionEvent(PlainlyLoaded):
     """One interaction, kept from the phone's report until CI-J accepted it.
 
     PostgreSQL keeps the table in partitions by `received_at` (registry.services.partitions), so it has no unique

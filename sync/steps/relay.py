@@ -19,7 +19,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from registry.models import InteractionEvent, MobileApp
-from registry.services import clock, event_counts
+from registry.services import bulk, clock, event_counts
 from registry.services.counters import RELAYS, Histogram
 from registry.services.dead_letters import why
 from registry.services.locking import in_transaction
@@ -43,6 +43,19 @@ WHERE e.app_id = %s AND EXISTS (SELECT FROM present) AND e.due_at <= now()
 ORDER BY e.due_at LIMIT %s
 FOR UPDATE SKIP LOCKED
 """
+
+# What settling reads of an event again.
+_SETTLED = (
+    "app_id",
+    "tracking_id",
+    "occurred_at",
+    "received_at",
+    "replayed_at",
+    "state",
+    "reason",
+    "attempts",
+    "claim_no",
+)
 
 CHUNK = 100  # events that are settled at once
 PATIENCE = 0.2  # seconds that an answer waits for others to be settled with
@@ -119,19 +132,20 @@ def _rows(events: Sequence[InteractionEvent]) -> QuerySet[InteractionEvent]:
     """These rows, looked for in their partitions only."""
     times = [event.received_at for event in events]
     return InteractionEvent.objects.filter(
-        pk__in=[event.pk for event in events], received_at__gte=min(times), received_at__lte=max(times)
+        bulk.among("pk", [event.id for event in events]), received_at__gte=min(times), received_at__lte=max(times)
     )
 
 
 def _settle(app: MobileApp, outcomes: Sequence[_Outcome]) -> None:
     """Write down what became of each event, a statement for each way that it went."""
-    before = {row.pk: row for row in _rows([event for event, _ in outcomes]).select_for_update().order_by("pk")}
+    rows = _rows([event for event, _ in outcomes]).select_for_update().order_by("pk").only(*_SETTLED)
+    before = {row.id: row for row in rows}
     now = clock.now()
     relayed: list[InteractionEvent] = []
     alike: dict[tuple[object, ...], _Verdict] = {}  # delays have jitter: one for all that are alike
     failed: dict[_Verdict, list[InteractionEvent]] = {}
     for event, error in outcomes:
-        row = before.get(event.pk)
+        row = before.get(event.id)
         if row is None:
             continue  # its user was erased meanwhile
         if error is None:
