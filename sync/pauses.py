@@ -6,6 +6,7 @@ are counted in the same row, and open the circuit at the tenth in a row.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 Subject = MobileApp | DataverseEnvironment
 FOR_CREDENTIALS = (PauseReason.CREDENTIALS, PauseReason.CONFIGURATION)
+# Claims that cross share what is left between them, in calls that are not full: lanes of a process take turns.
+_claiming = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Gate:
         if not self.limit:
             return None
         if not self.probes:
-            return claim(self.limit) or None
+            with _claiming:
+                return claim(self.limit) or None
         with transaction.atomic():
             claimed = claim(self.limit)
             if claimed and self._takes_turn():

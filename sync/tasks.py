@@ -8,10 +8,14 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import redis
 from celery import shared_task
+from django.conf import settings
+from django.db import connection
 from kombu.exceptions import OperationalError as BrokerError
 
 from registry.models import (
@@ -53,6 +57,9 @@ logger = logging.getLogger(__name__)
 
 BUDGET = 0.5  # seconds that one task works before it lets others have the process
 FULL = 100  # rows of a round, after which there is work for one more process
+# The steps that make calls, of which a task works on several batches at once where much waits: while one waits for
+# PostgreSQL or Microsoft, the process computes for another. To all that is shared a lane is what another process is.
+IN_LANES = frozenset({"map", "push", "confirm", "cleanup"})
 # Cleanups of hand-overs go ahead of everything else: the steps that lead to them have a queue, and where it runs a
 # worker, of their own.
 QUEUE = "tokenhub"
@@ -129,13 +136,7 @@ def run(step: str, mark: str) -> None:
         valkey().delete(mark)
     except redis.RedisError:
         logger.warning("Valkey does not answer; working on")
-    ends = time.monotonic() + BUDGET
-    worked = more = STEPS[step]()
-    if more >= FULL:
-        nudge(step, another=True)  # calls take time: whoever is idle joins in, and has the next ones join
-    while more and time.monotonic() < ends:
-        more = STEPS[step]()
-        worked += more
+    worked, more = work(step, time.monotonic() + BUDGET)
     if worked:
         logger.info("%s: %d rows", step, worked)
         for follower in FOLLOWERS[step]:
@@ -144,6 +145,36 @@ def run(step: str, mark: str) -> None:
         nudge(step)
     else:
         _nudge_when_due(step, at_least=0.05 if worked else 1.0)
+
+
+def work(step: str, ends: float) -> tuple[int, bool]:
+    """Rounds of a step until one finds nothing or the time is up: how many rows, and whether there may be more."""
+    first = STEPS[step]()
+    if first < FULL:
+        return _go_on(step, ends, first)
+    nudge(step, another=True)  # calls take time: whoever is idle joins in, and has the next ones join
+    more_lanes = settings.TOKENHUB_WORKER_LANES - 1 if step in IN_LANES else 0
+    if not more_lanes:
+        return _go_on(step, ends, first)
+    with ThreadPoolExecutor(more_lanes) as lanes:
+        others = [lanes.submit(copy_context().run, _lane, step, ends) for _ in range(more_lanes)]
+        found = [_go_on(step, ends, first), *(other.result() for other in others)]
+    return sum(rows for rows, _ in found), any(more for _, more in found)
+
+
+def _go_on(step: str, ends: float, first: int) -> tuple[int, bool]:
+    worked = more = first
+    while more and time.monotonic() < ends:
+        more = STEPS[step]()
+        worked += more
+    return worked, more > 0
+
+
+def _lane(step: str, ends: float) -> tuple[int, bool]:
+    try:
+        return _go_on(step, ends, STEPS[step]())
+    finally:
+        connection.close()  # a thread has one of its own
 
 
 def _nudge_when_due(step: str, at_least: float) -> None:

@@ -8,6 +8,7 @@ _PLAN = "tests/journeys/test_plan.py"
 _OUTAGES = "tests/journeys/test_outages.py"
 _URGENCY = "tests/journeys/test_urgency.py"
 _REGISTRATION = "tests/journeys/test_registration.py"
+_LANES = "tests/journeys/test_lanes.py"
 
 TABLE = [
     Mutation(
@@ -356,5 +357,19 @@ FROM""",
         old="except Exception as error:",
         new="except ZeroDivisionError as error:",
         tests=(f"{_OUTAGES}::test_an_app_whose_secret_cannot_be_read_does_not_stop_the_others",),
+    ),
+    Mutation(
+        "Whether much waits is found out by one lane",
+        "sync/tasks.py",
+        old="    if first < FULL:\n",
+        new="    if first < 0:\n",
+        tests=(f"{_LANES}::test_much_is_worked_on_at_once_and_little_is_not",),
+    ),
+    Mutation(
+        "Lanes end when the task's time is up",
+        "sync/tasks.py",
+        old="while more and time.monotonic() < ends:",
+        new="while more:",
+        tests=(f"{_LANES}::test_all_lanes_end_when_the_time_is_up",),
     ),
 ]
