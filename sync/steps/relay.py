@@ -138,8 +138,8 @@ def _rows(events: Sequence[InteractionEvent]) -> QuerySet[InteractionEvent]:
 
 def _settle(app: MobileApp, outcomes: Sequence[_Outcome]) -> None:
     """Write down what became of each event, a statement for each way that it went."""
-    rows = _rows([event for event, _ in outcomes]).select_for_update().order_by("pk").only(*_SETTLED)
-    before = {row.id: row for row in rows}
+    current = _rows([event for event, _ in outcomes]).select_for_update().order_by("pk").only(*_SETTLED)
+    before = {row.id: row for row in current}
     now = clock.now()
     relayed: list[InteractionEvent] = []
     alike: dict[tuple[object, ...], _Verdict] = {}  # delays have jitter: one for all that are alike
