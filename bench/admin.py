@@ -1,4 +1,4 @@
-"""The admin's lists with five million devices, beside the same pages of a plain ModelAdmin."""
+"""The admin's pages with 10⁵ devices and with 10⁷, and the lists of a plain ModelAdmin beside the latter."""
 
 import json
 import os
@@ -10,39 +10,72 @@ from statistics import median
 from typing import Any
 
 from bench import machine
-from bench.scale import known
+from bench.scale import SIZES, known
 
-DEVICES = int(os.environ.get("BENCH_DEVICES", "5000000"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+TABLES = (
+    "registry/device",
+    "registry/mobileuser",
+    "registry/dataversemapping",
+    "registry/registration",
+    "registry/interactionevent",
+    "auditlog/logentry",
+)
 PATIENCE = 10.0  # seconds for one page; what takes longer is asked for once after the warm-up
+
+# An event of each phone, and as much in the audit log.
+_EVENTS = """
+INSERT INTO registry_interactionevent (
+    app_id, device_id, token, tracking_id, status, message_id, occurred_at, received_at, state, reason, relayed_at,
+    attempts, claim_no
+) SELECT app_id, id, token, md5('message ' || id % 10000)::uuid, 'opened', '', now(), now(),
+    CASE WHEN id % 1000 = 3 THEN 'failed' ELSE 'relayed' END, '', now(), 1, 1
+FROM registry_device WHERE id <= %(devices)s AND NOT EXISTS (SELECT FROM registry_interactionevent)
+"""
+_AUDIT = """
+INSERT INTO auditlog_logentry (
+    content_type_id, object_pk, object_id, object_repr, action, changes_text, changes, actor_id, timestamp
+) SELECT (SELECT id FROM django_content_type WHERE app_label = 'registry' AND model = 'device'), id, id,
+    installation_id, 1, '', '{"retired_at": ["None", "2026-11-27"]}', %(actor)s, now()
+FROM registry_device WHERE id <= %(devices)s AND NOT EXISTS (SELECT FROM auditlog_logentry WHERE actor_id = %(actor)s)
+"""
 
 
 def measure() -> list[dict[str, object]]:
     """Milliseconds for each page, whole: middleware, queries, templates."""
-    with known(DEVICES) as (stores, _):
-        found: list[dict[str, object]] = machine.told_by(
-            "bench.admin", env={**stores.environment, "TOKENHUB_SECOND_FACTOR": "false"}
-        )
-    return found
+    rows: dict[str, dict[str, object]] = {}
+    for size in sorted(SIZES):
+        with known(size) as (stores, _):
+            environment = {**stores.environment, "TOKENHUB_SECOND_FACTOR": "false"}
+            plain = ["--plain"] if size == max(SIZES) else []
+            for row in machine.told_by("bench.admin", str(size), *plain, env=environment):
+                rows.setdefault(row["name"], {}).update(row)
+    return [*rows.values()]
 
 
-def pages() -> Iterator[tuple[str, str, str]]:
+def pages(devices: int) -> Iterator[tuple[str, str, str]]:
     """What is looked at: its name, and its address in our lists and in the plain ones."""
-    middle = DEVICES // 2
+    middle = devices // 2
     far = f"?p={middle // 50}"
-    for table in ("device", "mobileuser", "dataversemapping", "registration"):
-        yield f"{table}: first page", f"{table}/", f"{table}/"
-        yield f"{table}: a page in the middle", f"{table}/?older={middle}", f"{table}/{far}"
-    yield "device: android", "device/?show=android", "device/?platform__exact=android"
-    yield "device: retired", "device/?show=retired", "device/?retired_at__isnull=False"
-    yield "dataversemapping: not found", "dataversemapping/?show=not_found", "dataversemapping/?state__exact=not_found"
-    yield "registration: failed", "registration/?show=failed", "registration/?state__exact=failed"
-    yield "device: by installation id", "device/?q={device}", "device/?q={device}"
-    yield "mobileuser: by e-mail", "mobileuser/?q={email}", "mobileuser/?q={email}"
+    for table in TABLES:
+        name = table.partition("/")[2]
+        yield f"{name}: first page", f"{table}/", f"{table}/"
+        yield f"{name}: a page in the middle", f"{table}/?older={middle}", f"{table}/{far}"
+    for name, table, ours, plain in (
+        ("device: android", "device", "show=android", "platform__exact=android"),
+        ("device: retired", "device", "show=retired", "retired_at__isnull=False"),
+        ("dataversemapping: not found", "dataversemapping", "show=not_found", "state__exact=not_found"),
+        ("registration: failed", "registration", "show=failed", "state__exact=failed"),
+        ("interactionevent: failed", "interactionevent", "show=failed", "state__exact=failed"),
+        ("device: by installation id", "device", "q={device}", "q={device}"),
+        ("mobileuser: by e-mail", "mobileuser", "q={email}", "q={email}"),
+    ):
+        yield name, f"registry/{table}/?{ours}", f"registry/{table}/?{plain}"
+    yield "logentry: by name", "auditlog/logentry/?q={device}", "auditlog/logentry/?q={device}"
 
 
-def compare() -> list[dict[str, object]]:
-    """Runs with Django set up, on the fleet."""
+def compare(devices: int, *, plain: bool) -> list[dict[str, object]]:
+    """Runs with Django set up, on the fleet of that size; `plain`: the lists of a plain ModelAdmin, too."""
     from django.conf import settings
     from django.contrib.auth.models import User
     from django.db import connection
@@ -50,25 +83,29 @@ def compare() -> list[dict[str, object]]:
 
     from registry.models import Device
 
+    actor, _ = User.objects.get_or_create(username="bench-operator")
     with connection.cursor() as cursor:
+        for statement in (_EVENTS, _AUDIT):
+            cursor.execute(statement, {"devices": devices, "actor": actor.pk})
         cursor.execute("UPDATE registry_registration SET state = 'failed' WHERE device_id % 1000 = 0")
         cursor.execute("UPDATE registry_device SET retired_at = now() WHERE id % 1000 = 1 AND retired_at IS NULL")
         cursor.execute("UPDATE registry_dataversemapping SET state = 'not_found' WHERE user_id % 1000 = 2")
-        for table in ("device", "mobileuser", "dataversemapping", "registration"):
-            cursor.execute(f"ANALYZE registry_{table}")
+        for table in TABLES:
+            cursor.execute(f"ANALYZE {table.replace('/', '_')}")
     User.objects.filter(username="bench").delete()
     user = User.objects.create_superuser("bench")
-    names: Any = Device.objects.select_related("user").filter(user__isnull=False, pk__gte=DEVICES // 3).first()
+    names: Any = Device.objects.select_related("user").filter(user__isnull=False, pk__gte=devices // 3).first()
     given = {"device": names.installation_id, "email": names.user.email}
     settings.ALLOWED_HOSTS = ["testserver"]
     client = Client()
     client.force_login(user)
     found = []
     with override_settings(ROOT_URLCONF="bench.plain_admin", MESSAGE_STORAGE=settings.MESSAGE_STORAGE):
-        for name, ours, plain in pages():
+        for name, ours, theirs in pages(devices):
             row: dict[str, object] = {"name": name}
-            for column, root, path in (("ours", "/admin/registry/", ours), ("plain", "/plain/registry/", plain)):
-                row[column] = _milliseconds(partial(_get, client, root + path.format(**given)))
+            row[f"{devices}"] = _milliseconds(partial(_get, client, "/admin/" + ours.format(**given)))
+            if plain:
+                row["plain"] = _milliseconds(partial(_get, client, "/plain/" + theirs.format(**given)))
             found.append(row)
             print(row, file=sys.stderr, flush=True)  # noqa: T201
         for name, path in (
@@ -77,7 +114,7 @@ def compare() -> list[dict[str, object]]:
             ("unresolved users", "unresolved/?state=not_found"),
         ):
             address = "/admin/" + path.format(**given)
-            found.append({"name": name, "ours": _milliseconds(partial(_get, client, address))})
+            found.append({"name": name, f"{devices}": _milliseconds(partial(_get, client, address))})
     user.delete()
     return found
 
@@ -105,7 +142,7 @@ def main() -> None:
     import django
 
     django.setup()
-    sys.stdout.write(json.dumps(compare()))
+    sys.stdout.write(json.dumps(compare(int(sys.argv[1]), plain="--plain" in sys.argv)))
 
 
 if __name__ == "__main__":

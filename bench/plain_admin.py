@@ -3,12 +3,13 @@
 Dressed by Unfold as ours are, so that both draw the same page. Columns and searches are ours before this was measured.
 """
 
+from auditlog.models import LogEntry
 from django.urls import path
 from unfold.admin import ModelAdmin
 from unfold.sites import UnfoldAdminSite
 
 from registry.admin.base import token_end
-from registry.models import DataverseMapping, Device, MobileUser, Registration
+from registry.models import DataverseMapping, Device, InteractionEvent, MobileUser, Registration
 from tokenhub.urls import urlpatterns as ours
 
 site = UnfoldAdminSite(name="plain")
@@ -42,10 +43,26 @@ class PlainRegistrationAdmin(ModelAdmin):  # type: ignore[misc]
     search_fields = ("dataverse_id",)
 
 
+class PlainEventAdmin(ModelAdmin):  # type: ignore[misc]
+    list_display = ("received_at", "app", "status", "tracking_id", "state", "reason", "relayed_at")
+    list_select_related = ("app",)
+    list_filter = ("state", "app")
+    search_fields = ("token",)
+
+
+class PlainAuditAdmin(ModelAdmin):  # type: ignore[misc]
+    list_display = ("timestamp", "actor", "action", "content_type", "object_repr", "changes", "remote_addr")
+    list_select_related = ("actor", "content_type")
+    list_filter = ("action",)
+    search_fields = ("object_repr", "object_pk")
+
+
 site.register(Device, PlainDeviceAdmin)
 site.register(MobileUser, PlainUserAdmin)
 site.register(DataverseMapping, PlainMappingAdmin)
 site.register(Registration, PlainRegistrationAdmin)
+site.register(InteractionEvent, PlainEventAdmin)
+site.register(LogEntry, PlainAuditAdmin)
 
 urlpatterns = [path("plain/", site.urls), *ours]
 handler400 = "tokenhub.errors.bad_request"
