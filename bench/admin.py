@@ -28,8 +28,8 @@ _EVENTS = """
 INSERT INTO registry_interactionevent (
     app_id, device_id, token, tracking_id, status, message_id, occurred_at, received_at, state, reason, relayed_at,
     attempts, claim_no
-) SELECT app_id, id, token, md5('message ' || id % 10000)::uuid, 'opened', '', now(), now(),
-    CASE WHEN id % 1000 = 3 THEN 'failed' ELSE 'relayed' END, '', now(), 1, 1
+) SELECT app_id, id, token, md5('message ' || id %% 10000)::uuid, 'opened', '', now(), now(),
+    CASE WHEN id %% 1000 = 3 THEN 'failed' ELSE 'relayed' END, '', now(), 1, 1
 FROM registry_device WHERE id <= %(devices)s AND NOT EXISTS (SELECT FROM registry_interactionevent)
 """
 _AUDIT = """
