@@ -48,18 +48,18 @@ def import_launches(app: MobileApp, launches: Sequence[Launch]) -> list[Result]:
     return [results.get(number) or _one(app, launch) for number, launch in enumerate(launches)]
 
 
-def analyse_small_tables() -> None:
-    """Have PostgreSQL look at the tables that an import fills, where it last saw them nearly empty.
+def analyse_tables(*, only_small: bool) -> None:
+    """Have PostgreSQL look at the tables that an import fills; `only_small`: those that it last saw nearly empty.
 
-    By what it saw then it reads all that an app has for each batch, until autovacuum comes by.
+    By what it saw then it reads all that an app has for each batch or launch, until autovacuum comes by.
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT oid::regclass FROM pg_class WHERE oid = ANY(%s::regclass[]) AND reltuples < %s",
-            [list(_TABLES), SMALL],
+            "SELECT oid::regclass FROM pg_class WHERE oid = ANY(%s::regclass[]) AND (reltuples < %s OR NOT %s)",
+            [list(_TABLES), SMALL, only_small],
         )
-        if small := ", ".join(table for (table,) in cursor.fetchall()):
-            cursor.execute(f"ANALYZE {small}")
+        if tables := ", ".join(table for (table,) in cursor.fetchall()):
+            cursor.execute(f"ANALYZE {tables}")
 
 
 def _at_a_glance(device: Device, launch: Launch) -> Result | None:

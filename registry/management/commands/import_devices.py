@@ -21,7 +21,7 @@ from registry.management.base import JsonCommand, app_by_slug
 from registry.management.long_work import progress, stoppable
 from registry.models import MobileApp
 from registry.services.import_files import Row, fingerprint, read_rows
-from registry.services.imports import analyse_small_tables
+from registry.services.imports import SMALL, analyse_tables
 
 SWITCH_INTERVAL = 0.0005  # seconds
 
@@ -112,11 +112,13 @@ class _Run:
             for number, (rows, checked) in enumerate(_check_ahead(self._app, rest)):
                 self._do(rows, checked)
                 if number == 0 and not self._dry:
-                    analyse_small_tables()
+                    analyse_tables(only_small=True)
                 show(self._offset, _words(self.counts))
                 if stop:
                     return False
         if not self._dry:
+            if self.counts["created"] >= SMALL:
+                analyse_tables(only_small=False)  # an app may be new beside millions of other devices
             self._note.unlink(missing_ok=True)
         if not self.counts[ERROR]:
             self._errors.unlink()
