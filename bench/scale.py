@@ -69,14 +69,15 @@ def _launches(fleets: Mapping[int, Fleet]) -> Iterator[tuple[int, str, float]]:
             running = machine.server("server", argv, port, stores.environment, stores.folder)
             servers[size] = opened.enter_context(running)
         for name, make in _BODIES.items():
-            # The first turn, in which each phone posts once or more, fetches pages and is told apart.
+            # The first turn, in which each phone posts once or more, fetches pages and is not told.
             for turn, size in itertools.product(range(ROUNDS + 1), fleets):
                 stores, keys = fleets[size]
                 headers = {"Content-Type": "application/json", "Authorization": f"Bearer {keys['server']}"}
                 seconds = SECONDS if turn else WARM_UP
                 wanted = Load(PATH, headers, [json.dumps(body) for body in make(size)])
                 run = load.run(wanted, servers[size], stores.folder, seconds=seconds, connections=1)
-                yield size, f"launch: {name}" if turn else f"launch: {name}, the first time", 1e6 / run.per_second
+                if turn:
+                    yield size, f"launch: {name}", 1e6 / run.per_second
 
 
 def _spread(size: int) -> range:
