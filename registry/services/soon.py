@@ -25,13 +25,16 @@ class Soon:
 
     def ask(self) -> None:
         """Have it called soon."""
-        if self._asked.is_set():
+        if self._asked.is_set() and self._lives():
             return
         with self._lock:
-            if self._thread is None or not self._thread.is_alive():
+            if not self._lives():
                 self._thread = threading.Thread(target=self._call, name=self._name, daemon=True)
                 self._thread.start()
         self._asked.set()
+
+    def _lives(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def _call(self) -> None:
         while self._asked.wait():

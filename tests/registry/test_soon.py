@@ -60,6 +60,27 @@ def test_a_thread_that_died_is_replaced() -> None:
     assert done.acquire(timeout=PATIENCE)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_so_is_one_that_died_with_a_question_waiting() -> None:
+    done, dies = threading.Semaphore(0), threading.Event()
+
+    def work() -> None:
+        done.release()
+        if not dies.is_set():
+            dies.wait(PATIENCE)
+            raise SystemExit
+
+    soon = Soon(work, seconds=0, name="test")
+    soon.ask()
+    assert done.acquire(timeout=PATIENCE)
+    soon.ask()
+    dies.set()
+    assert soon._thread is not None
+    soon._thread.join(PATIENCE)
+    soon.ask()
+    assert done.acquire(timeout=PATIENCE)
+
+
 # The parent's thread sleeps with a question when the child comes to be, which has to ask for itself.
 FORKED = """
 import os, threading
