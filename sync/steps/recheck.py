@@ -131,7 +131,7 @@ def _too_many(environment: DataverseEnvironment, gate: pauses.Gate, lost: int, c
 def _claim(app: MobileApp, limit: int) -> list[DataverseMapping]:
     ahead = settings.TOKENHUB_MAPPING_RECHECK / 2
     parameters = {"app": app.pk, "limit": limit, "ahead": ahead, "lease": settings.TOKENHUB_LEASE}
-    return list(DataverseMapping.objects.raw(_CLAIM, parameters))
+    return DataverseMapping.run(_CLAIM, parameters)
 
 
 def _put_back(claimed: Sequence[DataverseMapping], recheck_at: datetime) -> None:

@@ -35,12 +35,12 @@ logger = logging.getLogger(__name__)
 
 _DUE = """
 WITH present AS MATERIALIZED (
-    SELECT id FROM registry_mobileapp WHERE id = %s AND connection_no = %s FOR SHARE SKIP LOCKED
+    SELECT id FROM registry_mobileapp WHERE id = %(app)s AND connection_no = %(connection)s FOR SHARE SKIP LOCKED
 )
 SELECT e.id, e.app_id, e.received_at, e.occurred_at, e.tracking_id, e.token, e.asked_by, e.claim_no, e.attempts
 FROM registry_interactionevent e
-WHERE e.app_id = %s AND EXISTS (SELECT FROM present) AND e.due_at <= now()
-ORDER BY e.due_at LIMIT %s
+WHERE e.app_id = %(app)s AND EXISTS (SELECT FROM present) AND e.due_at <= now()
+ORDER BY e.due_at LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 """
 
@@ -120,7 +120,8 @@ def _claim(app: MobileApp, limit: int) -> list[InteractionEvent]:
     with connection.cursor() as cursor:
         # By the index, in its order, whatever the statistics say of a partition that has just begun.
         cursor.execute("SET LOCAL enable_sort = off")
-    events = list(InteractionEvent.objects.raw(_DUE, [app.pk, app.connection_no, app.pk, limit]))
+    parameters = {"app": app.pk, "connection": app.connection_no, "limit": limit}
+    events = InteractionEvent.run(_DUE, parameters)
     if events:
         _rows(events).update(due_at=Now() + settings.TOKENHUB_LEASE, claim_no=F("claim_no") + 1)
         for event in events:

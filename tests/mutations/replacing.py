@@ -45,8 +45,8 @@ TABLE = [
     Mutation(
         "Nor does it relay the new one's events",
         "sync/steps/relay.py",
-        old="WHERE id = %s AND connection_no = %s FOR SHARE SKIP LOCKED",
-        new="WHERE id = %s AND %s IS NOT NULL FOR SHARE SKIP LOCKED",
+        old="WHERE id = %(app)s AND connection_no = %(connection)s FOR SHARE SKIP LOCKED",
+        new="WHERE id = %(app)s AND %(connection)s IS NOT NULL FOR SHARE SKIP LOCKED",
         tests=(f"{_REPLACED}::test_a_worker_that_knows_the_old_connection_claims_nothing_afterwards",),
     ),
     Mutation(
