@@ -67,7 +67,6 @@ def test_tables_that_were_nearly_empty_are_analysed_after_the_first_rows(
     monkeypatch.setattr(imports, "SMALL", 5)
     run("import_devices", str(csv(tmp_path, good(5), name="more.csv")), "--app", "shop")
     assert counted() == {5}
-    monkeypatch.setattr(import_devices, "SMALL", 5)
     run(
         "import_devices",
         str(csv(tmp_path, *[good(number) for number in range(6, 11)], name="many.csv")),

@@ -20,8 +20,8 @@ from registry.api.serializers import MAX_IMPORT
 from registry.management.base import JsonCommand, app_by_slug
 from registry.management.long_work import progress, stoppable
 from registry.models import MobileApp
+from registry.services import imports
 from registry.services.import_files import Row, fingerprint, read_rows
-from registry.services.imports import SMALL, analyse_tables
 
 SWITCH_INTERVAL = 0.0005  # seconds
 
@@ -112,13 +112,13 @@ class _Run:
             for number, (rows, checked) in enumerate(_check_ahead(self._app, rest)):
                 self._do(rows, checked)
                 if number == 0 and not self._dry:
-                    analyse_tables(only_small=True)
+                    imports.analyse_tables(only_small=True)
                 show(self._offset, _words(self.counts))
                 if stop:
                     return False
         if not self._dry:
-            if self.counts["created"] >= SMALL:
-                analyse_tables(only_small=False)  # an app may be new beside millions of other devices
+            if self.counts["created"] >= imports.SMALL:
+                imports.analyse_tables(only_small=False)  # an app may be new beside millions of other devices
             self._note.unlink(missing_ok=True)
         if not self.counts[ERROR]:
             self._errors.unlink()
