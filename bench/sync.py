@@ -197,8 +197,6 @@ def main() -> None:
     import django
 
     django.setup()
-    import psutil
-
     world = World()
     rates: dict[str, list[float]] = {"tokenhub": [], "HTTP client alone": [], CELERY: []}
     calls: dict[str, int] = {}
@@ -210,7 +208,6 @@ def main() -> None:
         sys.stderr.write(f"{ {name: round(found[-1]) for name, found in rates.items()} }\n")
     rows = [machine.spread(name, found) for name, found in rates.items()]
     rows.append({"name": "calls for 1,000 devices", **{kind: n * 1000 / DEVICES for kind, n in calls.items()}})
-    rows.append({"name": "memory of the worker", "bytes": psutil.Process().memory_info().rss})
     sys.stdout.write(json.dumps(rows))
 
 
